@@ -16,8 +16,8 @@ from typing import Any
 
 __all__ = [
     "Committed",
-    "Evicted",
     "EventBus",
+    "Evicted",
     "Failed",
     "Lagged",
     "PhaseChanged",

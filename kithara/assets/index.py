@@ -1,0 +1,342 @@
+"""What the cache remembers about its assets: sizes, order of use, validators. Every row is a hint.
+
+The file system says what exists; the index only saves a walk over it. So no failure of the database ever reaches a
+caller: a broken file is renamed aside and begun anew, and where none can be kept the index lives in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_indexes: weakref.WeakSet[Index] = weakref.WeakSet()
+_log = logging.getLogger("kithara.assets")
+
+VERSION = 1
+_SCHEMA = f"""
+CREATE TABLE assets (
+    name TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL DEFAULT 0,
+    keep INTEGER NOT NULL DEFAULT 0, label TEXT
+) WITHOUT ROWID;
+CREATE INDEX by_use ON assets (keep, used);
+CREATE TABLE resources (
+    asset TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, complete INTEGER NOT NULL, facts TEXT,
+    PRIMARY KEY (asset, path)
+) WITHOUT ROWID;
+CREATE TRIGGER grown AFTER INSERT ON resources BEGIN
+    UPDATE assets SET size = size + new.size WHERE name = new.asset; END;
+CREATE TRIGGER changed AFTER UPDATE OF size ON resources BEGIN
+    UPDATE assets SET size = size + new.size - old.size WHERE name = new.asset; END;
+CREATE TRIGGER shrunk AFTER DELETE ON resources BEGIN
+    UPDATE assets SET size = size - old.size WHERE name = old.asset; END;
+CREATE TRIGGER forgotten AFTER DELETE ON assets BEGIN
+    DELETE FROM resources WHERE asset = old.name; END;
+PRAGMA user_version = {VERSION};
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetRow:
+    """One asset as the index remembers it. *used* is a count of uses, not a time."""
+
+    name: str
+    used: int
+    size: int
+    keep: bool
+    label: str | None
+
+
+class Index:
+    """The rows of one store, in the SQLite file *path*, or in memory. Thread-safe; a file call may take milliseconds.
+
+    ``fresh`` tells that nothing was there, so the caller should scan. In a forked child the database is opened anew.
+    """
+
+    def __init__(self, path: str | None, *, flush_after: float = 1.0) -> None:
+        self._path = path
+        self._flush_after = flush_after
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._inherited: sqlite3.Connection | None = None
+        self._touched: dict[str, int] = {}
+        self._flushed = time.monotonic()
+        self.fresh = False
+        self._open()
+        self._counter = self._highest()
+        _indexes.add(self)
+
+    def _forget(self) -> None:
+        """Be as new in a forked child: the parent's connection is kept aside, since even to close it is harmful."""
+        self._lock = threading.RLock()
+        self._touched = {}
+        if self._db is not None:
+            self._inherited, self._db = self._db, None
+
+    # ── opening and healing ──────────────────────────────────────────────────────────────────
+
+    def _open(self) -> None:
+        """Open the file, or begin a new one, or make do with memory."""
+        for attempt in (self._open_file, self._open_anew):
+            try:
+                if self._path is not None:
+                    self._db = attempt(self._path)
+                    return
+            except (sqlite3.Error, OSError) as exc:
+                _log.warning("the index %s cannot be used: %s", self._path, exc)
+        self._db = self._connect(":memory:")
+        self._db.executescript(_SCHEMA)
+        self.fresh = True
+
+    def _open_file(self, path: str) -> sqlite3.Connection:
+        if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
+            raise OSError(f"{path} is no regular file")
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        db = self._connect(path)
+        try:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                with db:
+                    db.execute("BEGIN IMMEDIATE")
+                    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+                    if tables == 0:
+                        for statement in _statements(_SCHEMA):
+                            db.execute(statement)
+                        self.fresh = True
+            elif version != VERSION:
+                raise sqlite3.DatabaseError(f"version {version}; this is version {VERSION}")
+            db.execute("SELECT name, used, size, keep, label FROM assets LIMIT 1").fetchall()
+            db.execute("SELECT asset, path, size, complete, facts FROM resources LIMIT 1").fetchall()
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _open_anew(self, path: str) -> sqlite3.Connection:
+        """Set the broken file aside (the newest one is kept, for whoever wants to know) and begin again."""
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path + suffix, f"{path}.bad{suffix}")
+        return self._open_file(path)
+
+    @staticmethod
+    def _connect(path: str) -> sqlite3.Connection:
+        db = sqlite3.connect(path, timeout=2.0, check_same_thread=False, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    @contextlib.contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """The connection, locked. A failing statement is logged; a broken file is replaced at once."""
+        with self._lock:
+            if self._inherited is not None and self._db is None:
+                self._open()
+            if self._db is None:
+                raise _IndexClosed
+            try:
+                yield self._db
+            except sqlite3.OperationalError as exc:
+                _log.warning("the index %s did not answer: %s", self._path, exc)
+            except sqlite3.DatabaseError as exc:
+                _log.warning("the index %s is broken and begun anew: %s", self._path, exc)
+                self._replace()
+
+    def _replace(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+        self._db = None
+        if self._path is not None:
+            try:
+                self._db = self._open_anew(self._path)
+            except (sqlite3.Error, OSError) as exc:
+                _log.warning("the index %s cannot be begun anew: %s", self._path, exc)
+        if self._db is None:
+            self._db = self._connect(":memory:")
+            self._db.executescript(_SCHEMA)
+        self.fresh = True
+
+    def _highest(self) -> int:
+        highest = 0
+        with self._database() as db:
+            highest = int(db.execute("SELECT ifnull(max(used), 0) FROM assets").fetchone()[0])
+        return highest
+
+    # ── facts ────────────────────────────────────────────────────────────────────────────────
+
+    def touch(self, name: str) -> None:
+        """*name* was used just now. Written at most once a second."""
+        with self._lock:
+            self._counter += 1
+            self._touched[name] = self._counter
+            if time.monotonic() - self._flushed >= self._flush_after:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what `touch` has collected."""
+        with self._lock, self._database() as db:
+            self._flushed = time.monotonic()
+            if not self._touched:
+                return
+            stamps = [(used, name) for name, used in self._touched.items()]
+            self._touched.clear()
+            with _transaction(db):
+                # Another process counts as well: never behind what it has written.
+                (highest,) = db.execute("SELECT ifnull(max(used), 0) FROM assets").fetchone()
+                ahead = max(0, highest - min(used for used, _ in stamps) + 1)
+                db.executemany("UPDATE assets SET used = ? WHERE name = ?", [(u + ahead, n) for u, n in stamps])
+                self._counter += ahead
+
+    def put(
+        self, name: str, path: str, size: int, *, complete: bool, facts: str | None = None, label: str | None = None
+    ) -> None:
+        """The resource *path* of the asset *name* takes *size* bytes of the disk; *facts* is JSON of validators."""
+        with self._lock, self._database() as db, _transaction(db):
+            self._counter += 1
+            db.execute(
+                "INSERT INTO assets (name, used, label) VALUES (?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET label = ifnull(excluded.label, label)",
+                (name, self._counter, label),
+            )
+            db.execute(
+                "INSERT INTO resources VALUES (?, ?, ?, ?, ?) ON CONFLICT (asset, path) DO UPDATE SET "
+                "size = excluded.size, complete = excluded.complete, facts = ifnull(excluded.facts, facts)",
+                (name, path, size, int(complete), facts),
+            )
+
+    def facts(self, name: str, path: str) -> str | None:
+        """The JSON that was stored with a resource, or None."""
+        row = None
+        with self._database() as db:
+            row = db.execute("SELECT facts FROM resources WHERE asset = ? AND path = ?", (name, path)).fetchone()
+        return row[0] if row else None
+
+    def drop(self, name: str, path: str | None = None) -> None:
+        """Forget the resource *path*, or the whole asset."""
+        with self._lock, self._database() as db, _transaction(db):
+            if path is None:
+                self._touched.pop(name, None)
+                db.execute("DELETE FROM assets WHERE name = ?", (name,))
+            else:
+                db.execute("DELETE FROM resources WHERE asset = ? AND path = ?", (name, path))
+
+    def keep(self, name: str, kept: bool) -> None:
+        """Whether eviction passes the asset by."""
+        with self._lock, self._database() as db:
+            self._counter += 1
+            db.execute(
+                "INSERT INTO assets (name, used, keep) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET keep = ?",
+                (name, self._counter, int(kept), int(kept)),
+            )
+
+    def totals(self) -> tuple[int, int]:
+        """Assets, and the bytes they take."""
+        row: tuple[int, int] = (0, 0)
+        with self._database() as db:
+            row = db.execute("SELECT count(*), ifnull(sum(size), 0) FROM assets").fetchone()
+        return row[0], row[1]
+
+    def rows(self) -> list[AssetRow]:
+        """Every asset, the least recently used first."""
+        return self._select("SELECT name, used, size, keep, label FROM assets ORDER BY used", ())
+
+    def row(self, name: str) -> AssetRow | None:
+        """One asset, or None."""
+        rows = self._select("SELECT name, used, size, keep, label FROM assets WHERE name = ?", (name,))
+        return rows[0] if rows else None
+
+    def oldest(self, count: int, *, after: AssetRow | None = None) -> list[AssetRow]:
+        """Up to *count* assets that may be evicted, the least recently used first, going on behind *after*."""
+        return self._select(
+            "SELECT name, used, size, keep, label FROM assets WHERE keep = 0 AND (used, name) > (?, ?) "
+            "ORDER BY used, name LIMIT ?",
+            (-1, "", count) if after is None else (after.used, after.name, count),
+        )
+
+    def _select(self, query: str, values: Iterable[object]) -> list[AssetRow]:
+        self.flush()
+        found: list[tuple[str, int, int, int, str | None]] = []
+        with self._database() as db:
+            found = db.execute(query, tuple(values)).fetchall()
+        return [AssetRow(name=n, used=u, size=s, keep=bool(k), label=t) for n, u, s, k, t in found]
+
+    def replace_all(self, assets: Iterable[tuple[str, bool, Iterable[tuple[str, int, bool]]]]) -> None:
+        """Bring the rows in line with a scan: ``(name, keep, [(path, size, complete), …])``, one transaction an asset.
+
+        Order of use, labels and facts of rows that exist stay.
+        """
+        seen = set()
+        for name, kept, resources in assets:
+            seen.add(name)
+            found = {path: (size, complete) for path, size, complete in resources}
+            with self._lock, self._database() as db, _transaction(db):
+                db.execute(
+                    "INSERT INTO assets (name, used, keep) VALUES (?, 0, ?) ON CONFLICT (name) DO UPDATE SET keep = ?",
+                    (name, int(kept), int(kept)),
+                )
+                for (path,) in db.execute("SELECT path FROM resources WHERE asset = ?", (name,)).fetchall():
+                    if path not in found:
+                        db.execute("DELETE FROM resources WHERE asset = ? AND path = ?", (name, path))
+                db.executemany(
+                    "INSERT INTO resources VALUES (?, ?, ?, ?, NULL) ON CONFLICT (asset, path) DO UPDATE SET "
+                    "size = excluded.size, complete = excluded.complete",
+                    [(name, path, size, int(complete)) for path, (size, complete) in found.items()],
+                )
+        for row in self.rows():
+            if row.name not in seen:
+                self.drop(row.name)
+
+    def close(self) -> None:
+        """Write what is due and close the file."""
+        with self._lock:
+            if self._db is not None:
+                self.flush()
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.close()
+            self._db = self._inherited = None
+
+
+class _IndexClosed(RuntimeError):
+    def __init__(self) -> None:
+        super().__init__("the index is closed")
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of *script*, one by one, since `executescript` commits a transaction of the caller's."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+
+
+def _after_fork_in_child() -> None:
+    for index in list(_indexes):
+        index._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

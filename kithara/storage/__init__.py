@@ -1,0 +1,4 @@
+"""Resources on disk: small ones that change as a whole, large ones that arrive in pieces."""
+
+from ..source import WaitOutcome as WaitOutcome
+from .atomic import AtomicResource as AtomicResource
