@@ -1,0 +1,130 @@
+"""Imports go down only: the table of layers, asserted from the sources."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kithara
+
+PACKAGE = Path(kithara.__file__).parent
+
+# From the top down; a module imports only what stands in a lower row (and its own room).
+LAYERS = (
+    ("cli", "fsspec", "stream"),
+    ("decode",),
+    ("opening", "portal"),
+    ("file", "hls"),
+    ("abr",),
+    ("fetch",),
+    ("io", "prefetch"),
+    ("assets", "net"),
+    ("storage",),
+    ("_core",),
+)
+LEAVES = ("errors", "events", "media", "source")
+GATHERERS = ("__init__", "__main__")  # of the package itself; they may import every room
+
+# Where the table is narrower than its rows: these rooms import nothing of the package but what is named here.
+NARROW = {
+    "abr": {*LEAVES},
+    "net": {*LEAVES},  # knows no storage
+    "_core": {"errors"},
+}
+
+
+def sources() -> list[Path]:
+    return sorted(path for suffix in ("py", "pyi", "pyx", "pxd") for path in PACKAGE.rglob(f"*.{suffix}"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].split(".")[0]
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and room of every import of this package in *path*, wherever in the module it stands."""
+    found = _python_imports(path) if path.suffix in (".py", ".pyi") else _cython_imports(path)
+    for line, name in found:
+        parts = name.split(".")
+        if parts[0] == "kithara" and len(parts) > 1:
+            yield line, parts[1]
+
+
+def _python_imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(path, node.level, node.module or "")
+            for alias in node.names:
+                yield node.lineno, f"{module}.{alias.name}" if module == "kithara" else module
+
+
+def _cython_imports(path: Path) -> Iterator[tuple[int, str]]:
+    statement = re.compile(r"\s*(?:from\s+(\.*)([\w.]*)\s+c?import\s+(\w+)|c?import\s+([\w.]+))")
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if match := statement.match(line):
+            dots, module, name, plain = match.groups()
+            base = plain if plain is not None else _absolute(path, len(dots), module)
+            yield number, f"{base}.{name}" if base == "kithara" else base
+
+
+def _absolute(path: Path, level: int, module: str) -> str:
+    if level == 0:
+        return module
+    package = ["kithara", *path.relative_to(PACKAGE).parent.parts]
+    return ".".join([*package[: len(package) - level + 1], *([module] if module else [])])
+
+
+def allowed(importer: str) -> set[str]:
+    """The rooms that *importer* may import."""
+    if importer in NARROW:
+        return NARROW[importer] | {importer}
+    if importer in LEAVES:
+        return {*LEAVES}
+    [row] = [number for number, rooms in enumerate(LAYERS) if importer in rooms]
+    return {*LEAVES, importer, *(name for rooms in LAYERS[row + 1 :] for name in rooms)}
+
+
+def test_every_room_stands_in_the_table() -> None:
+    named = {*LEAVES, *GATHERERS, *(name for rooms in LAYERS for name in rooms)}
+    assert {room(path) for path in sources()} - named == set()
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
+    if room(path) in GATHERERS:
+        return
+    above = [f"line {line}: {name}" for line, name in imports(path) if name not in allowed(room(path))]
+    assert above == []
+
+
+def test_the_scan_sees_python_and_cython_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
+    (tmp_path / "net").mkdir()
+    python = (
+        "import os",
+        "from ..storage.atomic import A",
+        "from .. import fetch",
+        "def f():",
+        "    import kithara.io",
+    )
+    cython = ("from libc.string cimport memcpy", "from kithara._core.store cimport Store", "from ..errors import X")
+    (tmp_path / "net" / "client.py").write_text("\n".join(python))
+    (tmp_path / "net" / "fast.pyx").write_text("\n".join(cython))
+    assert {(2, "storage"), (3, "fetch"), (5, "io")} == set(imports(tmp_path / "net" / "client.py"))
+    assert [(2, "_core"), (3, "errors")] == list(imports(tmp_path / "net" / "fast.pyx"))
+
+
+def test_importing_kithara_imports_no_heavy_library() -> None:
+    script = "import json, sys, kithara; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=60)
+    assert {"av", "numpy", "cryptography"} & set(json.loads(done.stdout)) == set()
