@@ -8,3 +8,14 @@ from .model import MediaSegment as MediaSegment
 from .model import Rendition as Rendition
 from .model import Variant as Variant
 from .playlist import parse_playlist as parse_playlist
+
+__all__ = [
+    "Init",
+    "Key",
+    "MasterPlaylist",
+    "MediaPlaylist",
+    "MediaSegment",
+    "Rendition",
+    "Variant",
+    "parse_playlist",
+]
