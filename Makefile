@@ -1,0 +1,66 @@
+# Everything a checkout needs, and no root: Python 3.11 or newer, a C compiler, git.
+#
+#   make demo       the whole path on loopback: throttled origin, seek, WAV, offline
+#   make test       the suite; what it cannot run here (no nginx, no encoders) is skipped with a reason
+#   make test-all   with the slow tests
+#   make lint       ruff, mypy --strict, the stubs of the core against the core
+#   make bench      the benches
+#   make sanitize   the core's tests under ASan+UBSan and under TSan
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+CORE := setup.py $(wildcard kithara/_core/*.pyx kithara/_core/*.pxd kithara/_core/*.h)
+TESTS ?= tests
+
+.PHONY: demo test test-all lint bench sanitize build clean
+
+demo: $(VENV)/.built
+	$(BIN)/kithara demo --out demo-out
+
+test: $(VENV)/.built $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+
+test-all: $(VENV)/.built $(VENV)/.test
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
+	$(BIN)/ruff check kithara tests benches setup.py
+	$(BIN)/mypy
+	$(BIN)/stubtest kithara._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
+
+bench: $(VENV)/.built $(VENV)/.test
+	$(BIN)/python -m pytest benches --benchmark-only
+
+sanitize: $(VENV)/.built $(VENV)/.test
+	tests/sanitize.sh asan
+	tests/sanitize.sh tsan
+
+build: $(VENV)/.built
+
+clean:
+	rm -rf $(VENV) build dist demo-out kithara.egg-info kithara/_core/*.so
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Kithara needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP) --group build
+	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(CORE)
+	$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.installed
+	$(PIP) --group test
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.installed
+	$(PIP) --group dev
+	@touch $@
