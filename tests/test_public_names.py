@@ -1,37 +1,50 @@
-"""What a package says it exports is what one sees in it."""
+"""What a package exports is what one sees in it."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 
 import pytest
 
 import kithara
 
-PUBLIC = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream")
-PACKAGES = [
-    "kithara",
-    *(f"kithara.{found.name}" for found in pkgutil.iter_modules(kithara.__path__) if found.name in PUBLIC),
-]
+ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream")
+FOUND = [f"kithara.{module.name}" for module in pkgutil.iter_modules(kithara.__path__) if module.name in ROOMS]
 
 
 def visible(name: str) -> set[str]:
-    """The names one sees in the package called *name* that Kithara made, except the modules in it."""
+    """The names of Kithara's own making that one sees in the package called *name*, except the modules in it."""
     package = importlib.import_module(name)
     values = {key: getattr(package, key) for key in dir(package) if not key.startswith("_")}
-    exported = set(getattr(package, "__all__", ()))
     return {
         key
         for key, value in values.items()
-        if key in exported
+        if key in exported(name)
         or (not inspect.ismodule(value) and str(getattr(value, "__module__", "")).split(".")[0] == "kithara")
     }
 
 
-@pytest.mark.parametrize("name", PACKAGES)
-def test_all_names_what_is_visible(name: str) -> None:
-    exported = list(getattr(importlib.import_module(name), "__all__", ()))
-    assert visible(name) == set(exported)
-    assert len(set(exported)) == len(exported)
+def exported(name: str) -> set[str]:
+    """``__all__``, or what the package gathers by ``from .x import Y as Y``."""
+    package = importlib.import_module(name)
+    if hasattr(package, "__all__"):
+        return set(package.__all__)
+    assert package.__file__ is not None
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    imported = [alias for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return {alias.name for alias in imported if alias.asname == alias.name}
+
+
+@pytest.mark.parametrize("name", ["kithara", *FOUND])
+def test_what_is_exported_is_what_is_visible(name: str) -> None:
+    assert exported(name) == visible(name)
+
+
+def test_the_package_spells_out_all() -> None:
+    names = list(getattr(kithara, "__all__", ()))
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(dir(kithara))

@@ -106,7 +106,9 @@ def test_one_representation_has_one_canonical_url(url, canonical):
     assert canonical == canonical_url(canonical)
 
 
-@pytest.mark.parametrize("url", ["", "song.mp3", "/a/b", "http://", "http://[::1", "http://h:port/", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["", "song.mp3", "/a/b", "http://", "http://[::1", "http://h:port/", "file:///etc/passwd"]
+)
 def test_a_url_without_scheme_or_host_is_no_identity(url):
     with pytest.raises(InvalidKey):
         AssetId.from_url(url)
