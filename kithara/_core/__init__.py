@@ -1,0 +1,1 @@
+"""The compiled core: ranges, stores and readers that never need the GIL to move bytes."""

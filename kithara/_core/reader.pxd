@@ -1,0 +1,45 @@
+cimport cython
+from libc.stdint cimport int64_t
+
+from .store cimport Cursor, Level, Outcome, Store
+
+
+cdef enum Manner:
+    # What a read does about bytes that are not here.
+    WHOLE = 0  # waits for all
+    SOME = 1  # waits for the first, once
+    NOW = 2  # never waits, takes what is here
+    ALL_NOW = 3  # never waits, takes all or nothing
+
+
+@cython.final
+cdef class SyncReader:
+    # For foreign modules: `read_into`, `read_some`, `try_read`, `seek_to`, `tell_now` and `wait_for` need no GIL and may be
+    # called from any thread. A negative answer is a negated Outcome; `check_outcome` raises what it means.
+    cdef Store _store
+    cdef Cursor cursor  # what the store knows of us: moves piece by piece while a long read goes on
+    cdef int64_t position  # atomic; moves when a read has succeeded
+    cdef Level level
+    cdef int64_t held  # atomic; 0 free, 1 in a call, 2 in a call and others wait for their turn
+    cdef int64_t holder  # atomic; the thread in the call
+    cdef bint is_blocking
+    cdef bint always_release
+    cdef int64_t attached  # atomic
+    cdef list closers
+    cdef public object media
+
+    cdef int64_t read_into(self, char *into, int64_t size) noexcept nogil  # all of it, or up to the true end
+    cdef int64_t read_some(self, char *into, int64_t size) noexcept nogil  # what is here after at most one wait
+    cdef int64_t try_read(self, char *into, int64_t size) noexcept nogil  # never waits; -MISSING: nothing is here
+    cdef int64_t seek_to(self, int64_t position) noexcept nogil  # never waits
+    cdef int64_t tell_now(self) noexcept nogil
+    cdef Outcome wait_for(self, int64_t start, int64_t stop, int64_t deadline) noexcept nogil
+    cdef int check_outcome(self, int64_t answer, int64_t size) except -1
+
+    cdef Outcome hold(self) noexcept nogil
+    cdef void let_go(self) noexcept nogil
+    cdef void look_ahead(self, int64_t until) noexcept nogil
+    cdef int64_t take(self, char *into, int64_t size, Manner manner) noexcept nogil
+    cdef int64_t answer(self, char *into, int64_t size, bint whole) except? -1
+    cdef int _open(self) except -1
+    cdef object _read(self, int64_t size, bint whole)

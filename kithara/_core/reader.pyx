@@ -1,0 +1,621 @@
+"""A seekable file object over a store: it waits for what is missing and never commands."""
+
+import io
+import warnings
+
+cimport cython
+from libc.stdint cimport INT64_MAX, int64_t
+
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
+
+from .store cimport (
+    BACKWARD,
+    CLOSED,
+    DEADLOCK,
+    ENDED,
+    INTERRUPTED,
+    LATE,
+    MISSING,
+    READY,
+    Outcome,
+    Store,
+    deadline_after,
+    raise_outcome,
+    ramp,
+    signalled,
+)
+from .sync cimport (
+    kt_load,
+    kt_lock,
+    kt_now,
+    kt_on_main_thread,
+    kt_replace,
+    kt_store,
+    kt_swap,
+    kt_thread,
+    kt_unlock,
+    kt_wait_until,
+)
+
+from .. import errors
+from ..source import WaitOutcome
+
+# A hit smaller than this keeps the GIL: giving it up for a microsecond beside a busy Python thread costs up to a switch
+# interval to get it back (measured: 2x to 100x). From here on the copy itself is long enough to let others run.
+cdef enum:
+    RELEASE_FROM = 1 << 16
+    LINE_PIECE = 1 << 13
+    UNKNOWN_PIECE = 1 << 18
+
+_adapt = None
+
+
+def adapt_sources_with(adapter) -> None:
+    """Set what turns a source that is no store into one: ``adapter(source, params) -> (store, media, close)``."""
+    global _adapt
+    _adapt = adapter
+
+
+@cython.final
+cdef class SyncReader:
+    """A seekable, read-only binary file over bytes that are still arriving.
+
+    Args:
+        source: A store, a source that carries one (attribute ``store``), or any `kithara.source.Source`.
+        params: A `kithara.SyncReaderParams`.
+        media: What is known of codec and container.
+        release_gil: ``"auto"``: a small read of bytes that are here keeps the GIL; ``"always"`` gives it up every time.
+
+    In blocking mode a short answer means the end and nothing else: `read` and `readinto` wait for all that was asked.
+    `read1` and `readinto1` answer what is here after at most one wait. With ``blocking=False`` in *params* no read waits:
+    None means that nothing is here yet. A read that fails raises and leaves the position where it was.
+
+    Threads: calls of one reader are serialised; `seek`, `interrupt` and `close` never wait for a read. Ctrl-C ends a
+    wait on the main thread. Readers must be closed; a forgotten one warns.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.closers = []
+        self.level.closed = 1
+
+    def __init__(self, source, params=None, *, media=None, str release_gil="auto"):
+        if self._store is not None:
+            raise ValueError("already open")
+        if release_gil not in ("auto", "always"):
+            raise ValueError(f"release_gil={release_gil!r}: expected 'auto' or 'always'")
+        self.is_blocking = True if params is None else params.blocking
+        self.always_release = release_gil == "always"
+        store = source if isinstance(source, Store) else getattr(source, "store", None)
+        if not isinstance(store, Store):
+            if _adapt is None:
+                raise TypeError(f"{type(source).__name__} is neither a store nor a source")
+            store, adapted_media, close = _adapt(source, params)
+            media = adapted_media if media is None else media
+            self.closers.append(close)
+        elif media is None:
+            media = getattr(source, "media", None)
+        self.media = media
+        self._store = store
+        self._store._use()
+        self._store.attach(&self.cursor)
+        kt_store(&self.attached, 1)
+        kt_store(&self.level.closed, 0)
+
+    def __dealloc__(self):
+        if kt_load(&self.attached) and self._store.forks[0] == self._store.forks_at_birth:
+            self._store.detach(&self.cursor)
+
+    def __del__(self):
+        if not kt_load(&self.level.closed):
+            warnings.warn(f"unclosed reader {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if kt_load(&self.level.closed) else f"at {kt_load(&self.position)}"
+        label = "" if self._store is None or self._store.label is None else f" {self._store.label}"
+        return f"<SyncReader{label} {state}>"
+
+    # What is known.
+
+    @property
+    def store(self) -> Store:
+        """The store that is read."""
+        return self._store
+
+    @property
+    def length(self):
+        """Bytes in all, or None while unknown."""
+        return self._store.length
+
+    @property
+    def status(self) -> str:
+        """``"active"``, ``"committed"``, ``"failed"`` or ``"cancelled"``."""
+        return self._store.status
+
+    @property
+    def epoch(self) -> int:
+        """Counts the seeks. What was read under an older one is stale."""
+        return kt_load(&self.level.epoch)
+
+    @property
+    def blocking(self) -> bool:
+        return self.is_blocking
+
+    @property
+    def closed(self) -> bool:
+        return kt_load(&self.level.closed) != 0
+
+    @property
+    def mode(self) -> str:
+        return "rb"
+
+    def available_ranges(self) -> list:
+        """What is here now: ``[(start, stop), ...]`` in order."""
+        return self._store.available_ranges()
+
+    def contains_range(self, int64_t start, int64_t stop) -> bool:
+        """Whether all of ``[start, stop)`` is here now."""
+        return self._store.contains_range(start, stop)
+
+    def wait_range(self, int64_t start, int64_t stop, timeout=None):
+        """Wait until ``[start, stop)`` is here or cannot come; see `Store.wait_range`. Closing the reader ends it."""
+        cdef int64_t deadline = deadline_after(timeout)
+        cdef Outcome outcome
+        if start < 0 or start > stop:
+            raise ValueError(f"not a range: [{start}, {stop})")
+        self._open()
+        with nogil:
+            outcome = self.wait_for(start, stop, deadline)
+        if outcome == READY:
+            return WaitOutcome.READY
+        if outcome == ENDED:
+            return WaitOutcome.EOF
+        if outcome == INTERRUPTED:
+            return WaitOutcome.INTERRUPTED
+        raise_outcome(self._store, outcome, start, stop)
+
+    def want(self, int64_t start, int64_t stop) -> None:
+        """Say that of what follows *start* no more than up to *stop* will be read soon, so that no more is fetched.
+
+        Holds until the reader passes *stop* or seeks; then the usual look-ahead goes on.
+        """
+        if start < 0 or start > stop:
+            raise ValueError(f"not a range: [{start}, {stop})")
+        kt_store(&self.cursor.hint_stop, stop)
+
+    # Reading.
+
+    def read(self, size=-1):
+        """Up to *size* bytes: all of them, unless the true end comes first. None or negative: everything left.
+
+        Returns:
+            bytes; ``b""`` only at the end (or for ``size=0``). None in non-blocking mode when nothing is here.
+
+        Raises:
+            KitharaError: the source failed, or the reader was closed, cancelled or interrupted meanwhile.
+        """
+        cdef int64_t wanted = -1 if size is None else size
+        if wanted < 0:
+            return self.readall()
+        return self._read(wanted, True)
+
+    def read1(self, size=-1):
+        """What is here after at most one wait: at least a byte unless at the end, at most *size* (default 64 KiB)."""
+        cdef int64_t wanted = -1 if size is None else size
+        return self._read(RELEASE_FROM if wanted < 0 else wanted, False)
+
+    def readall(self):
+        """Everything from the position to the true end."""
+        cdef int64_t start = kt_load(&self.position)
+        cdef int64_t length
+        cdef list pieces = []
+        cdef object piece = None
+        self._open()
+        length = kt_load(&self._store.known_length)
+        if length >= 0:
+            return self._read(max(<int64_t>0, length - start), True)
+        try:
+            while piece := self._read(UNKNOWN_PIECE, True):
+                pieces.append(piece)
+        except BaseException:
+            self._back(start + sum(map(len, pieces)), start)
+            raise
+        return None if piece is None and not pieces else b"".join(pieces)
+
+    def readinto(self, buffer):
+        """Fill *buffer* (writable, contiguous): all of it, unless the true end comes first.
+
+        Returns:
+            How many bytes were put in, 0 only at the end. None in non-blocking mode when nothing is here.
+        """
+        return self._readinto(buffer, True)
+
+    def readinto1(self, buffer):
+        """Put what is here after at most one wait into *buffer*."""
+        return self._readinto(buffer, False)
+
+    def readline(self, size=-1):
+        """The bytes up to and with the next newline, at most *size* of them."""
+        cdef int64_t limit = -1 if size is None else size
+        cdef int64_t start = kt_load(&self.position), kept = 0, cut
+        cdef list pieces = []
+        while limit < 0 or kept < limit:
+            piece = self._read(LINE_PIECE if limit < 0 else min(<int64_t>LINE_PIECE, limit - kept), False)
+            if piece is None and not pieces:
+                return None
+            if not piece:
+                break
+            cut = piece.find(b"\n") + 1
+            if cut:
+                pieces.append(piece[:cut])
+                self._back(start + kept + len(piece), start + kept + cut)
+                break
+            pieces.append(piece)
+            kept += len(piece)
+        return b"".join(pieces)
+
+    def readlines(self, hint=-1) -> list:
+        """The lines that are left; at least *hint* bytes of them, when that is positive."""
+        cdef int64_t enough = -1 if hint is None else hint
+        cdef int64_t kept = 0
+        cdef list lines = []
+        for line in self:
+            lines.append(line)
+            kept += len(line)
+            if 0 < enough <= kept:
+                break
+        return lines
+
+    def __iter__(self):
+        self._open()
+        return self
+
+    def __next__(self):
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    # Going elsewhere.
+
+    def seek(self, offset, int whence=0) -> int:
+        """Go to *offset* from the start (0), the position (1) or the end (2). Never waits; past the end is allowed.
+
+        Raises:
+            InvalidSeek: the position would be negative.
+            UnknownLength: from the end, while that is not known.
+            SeekNotSupported: the source can only be read forwards, and those bytes have passed.
+        """
+        cdef int64_t target, length
+        cdef int64_t answer
+        self._open()
+        if whence == 0:
+            target = offset
+        elif whence == 1:
+            target = kt_load(&self.position) + offset
+        elif whence == 2:
+            length = kt_load(&self._store.known_length)
+            if length < 0:
+                raise errors.UnknownLength("the length is not known yet", url=self._store.label, operation="seeking")
+            target = length + offset
+        else:
+            raise ValueError(f"whence={whence}: expected 0, 1 or 2")
+        answer = self.seek_to(target)
+        if answer < 0:
+            if answer == -INTERRUPTED:
+                raise errors.InvalidSeek(f"negative position {target}", url=self._store.label, operation="seeking")
+            raise_outcome(self._store, <Outcome>(-answer), target, target)
+        return target
+
+    def tell(self) -> int:
+        """The position."""
+        self._open()
+        return kt_load(&self.position)
+
+    def interrupt(self, epoch=None) -> None:
+        """End every wait of an epoch below *epoch* (default: all until the next seek), also one that begins later.
+
+        The waiting call raises `kithara.errors.Interrupted`. May be called from any thread; never waits.
+        """
+        cdef int64_t floor = kt_load(&self.level.epoch) + 1 if epoch is None else epoch
+        cdef int64_t before = kt_load(&self.level.floor)
+        while before < floor and not kt_replace(&self.level.floor, before, floor):
+            before = kt_load(&self.level.floor)
+        if self._store.forks[0] == self._store.forks_at_birth:
+            self._store.wake()
+
+    def duplicate(self) -> SyncReader:
+        """Another reader of the same bytes, at 0, with a life of its own. It ends with what feeds this one."""
+        self._open()
+        cdef SyncReader other = SyncReader(self._store, media=self.media)
+        other.is_blocking = self.is_blocking
+        other.always_release = self.always_release
+        return other
+
+    # The rest of what a raw file has.
+
+    def on_close(self, callback) -> None:
+        """Call *callback* once when the reader closes; last given, first called."""
+        self.closers.append(callback)
+
+    def close(self) -> None:
+        """Give the reader up; a read that waits in another thread raises `kithara.errors.Closed`. May be repeated."""
+        if kt_swap(&self.level.closed, 1) or self._store is None:
+            return
+        if self._store.forks[0] == self._store.forks_at_birth:
+            if kt_swap(&self.attached, 0):
+                self._store.detach(&self.cursor)
+            self._store.wake()
+            self._store.nudge(-1)
+            while self.closers:
+                self.closers.pop()()
+
+    def readable(self) -> bool:
+        self._open()
+        return True
+
+    def seekable(self) -> bool:
+        """True once the length is known, unless the source can only be read forwards."""
+        self._open()
+        return not self._store.forward_only and kt_load(&self._store.known_length) >= 0
+
+    def writable(self) -> bool:
+        self._open()
+        return False
+
+    def isatty(self) -> bool:
+        self._open()
+        return False
+
+    def flush(self) -> None:
+        self._open()
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno: the file has holes that only read() fills")
+
+    def detach(self):
+        raise io.UnsupportedOperation("detach")
+
+    def write(self, data) -> int:
+        raise io.UnsupportedOperation("write: not writable")
+
+    def writelines(self, lines) -> None:
+        raise io.UnsupportedOperation("writelines: not writable")
+
+    def truncate(self, size=None) -> int:
+        raise io.UnsupportedOperation("truncate: not writable")
+
+    def __enter__(self):
+        self._open()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    cdef int _open(self) except -1:
+        cdef Outcome outcome
+        if self._store is None or kt_load(&self.level.closed):
+            raise errors.Closed(
+                "I/O operation on a closed file", url=None if self._store is None else self._store.label
+            )
+        outcome = self._store.check()
+        if outcome != READY:
+            raise_outcome(self._store, outcome, 0, 0)
+        return 0
+
+    def _back(self, int64_t before, int64_t position):
+        """Go from *before* back to *position*, making nothing stale, unless a seek came between."""
+        if kt_replace(&self.position, before, position):
+            kt_store(&self.cursor.position, position)
+
+    def _readinto(self, buffer, bint whole):
+        cdef Py_buffer view
+        cdef int64_t got
+        self._open()
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            got = self.answer(<char *>view.buf, view.len, whole)
+        finally:
+            PyBuffer_Release(&view)
+        return None if got == -MISSING else got
+
+    cdef object _read(self, int64_t size, bint whole):
+        cdef int64_t got, left, length
+        self._open()
+        length = kt_load(&self._store.known_length)
+        if length >= 0:  # a fresh bytes object no larger than what can come
+            left = length - kt_load(&self.position)
+            if size > left:
+                size = max(<int64_t>1, left) if size > 0 else 0
+        elif size > UNKNOWN_PIECE and whole:
+            return self._read_growing(size)
+        data = PyBytes_FromStringAndSize(NULL, size)
+        got = self.answer(PyBytes_AsString(data), size, whole)
+        if got == -MISSING:
+            return None
+        return data if got == size else data[:got]
+
+    def _read_growing(self, int64_t size):
+        """`read` of much when nobody knows how much there is: piece by piece, so that memory follows the bytes."""
+        cdef int64_t start = kt_load(&self.position), kept = 0
+        cdef list pieces = []
+        cdef object piece = None
+        try:
+            while kept < size:
+                piece = self._read(min(size - kept, <int64_t>UNKNOWN_PIECE), True)
+                if not piece:
+                    break
+                pieces.append(piece)
+                kept += len(piece)
+        except BaseException:
+            self._back(start + kept, start)
+            raise
+        return None if piece is None and not pieces else b"".join(pieces)
+
+    cdef int64_t answer(self, char *into, int64_t size, bint whole) except? -1:
+        """Bytes put in, or -MISSING in non-blocking mode; raises what else there is. The GIL is held."""
+        cdef int64_t got
+        cdef Manner hasty = NOW, patient = NOW
+        if size == 0:
+            return 0
+        if self.is_blocking:
+            hasty, patient = (ALL_NOW, WHOLE) if whole else (NOW, SOME)
+        if size < RELEASE_FROM and not self.always_release and not self._store.cold:
+            got = self.take(into, size, hasty)
+            if got != -MISSING or hasty == patient:
+                if got < 0 and got != -MISSING:
+                    self.check_outcome(got, size)
+                return got
+        with nogil:
+            got = self.take(into, size, patient)
+        if got < 0 and (got != -MISSING or self.is_blocking):
+            self.check_outcome(got, size)
+        return got
+
+    cdef int check_outcome(self, int64_t answer, int64_t size) except -1:
+        """Raise what a negative *answer* of a nogil read of *size* bytes means. The GIL is held."""
+        cdef int64_t position = kt_load(&self.position)
+        if answer < 0:
+            raise_outcome(self._store, <Outcome>(-answer), position, position + size)
+        return 0
+
+    # Without the GIL.
+
+    cdef int64_t read_into(self, char *into, int64_t size) noexcept nogil:
+        return self.take(into, size, WHOLE)
+
+    cdef int64_t read_some(self, char *into, int64_t size) noexcept nogil:
+        return self.take(into, size, SOME)
+
+    cdef int64_t try_read(self, char *into, int64_t size) noexcept nogil:
+        return self.take(into, size, NOW)
+
+    cdef int64_t tell_now(self) noexcept nogil:
+        return kt_load(&self.position)
+
+    cdef int64_t seek_to(self, int64_t position) noexcept nogil:
+        cdef int64_t epoch, floor, until = 0
+        cdef Outcome outcome
+        if position < 0:
+            return -INTERRUPTED
+        if self._store.forward_only:
+            outcome = self._store.glance(position, position + 1, &until)
+            if outcome == BACKWARD:
+                return -BACKWARD
+        # The position first: whoever sees the new epoch must find the new position (see `take`).
+        kt_store(&self.position, position)
+        kt_store(&self.cursor.position, position)
+        kt_store(&self.cursor.run_start, position)
+        kt_store(&self.cursor.hint_stop, 0)
+        while True:
+            epoch = kt_load(&self.level.epoch)
+            floor = kt_load(&self.level.floor)
+            if kt_replace(&self.level.epoch, epoch, max(epoch + 1, floor)):
+                break
+        if kt_load(&self.held):  # a read that waits for the old place shall go on at the new one
+            self._store.wake()
+        return position
+
+    cdef Outcome wait_for(self, int64_t start, int64_t stop, int64_t deadline) noexcept nogil:
+        return self._store.wait(start, stop, stop, deadline, &self.level, kt_load(&self.level.epoch))
+
+    cdef Outcome hold(self) noexcept nogil:
+        """Take the turn of reading. Others of the same reader wait until `let_go`."""
+        cdef Outcome outcome = READY
+        cdef int64_t me = kt_thread()
+        cdef bint main_thread
+        if kt_replace(&self.held, 0, 1):
+            kt_store(&self.holder, me)
+            return READY
+        if kt_load(&self.holder) == me:
+            return DEADLOCK  # a signal handler reads what the call it interrupted is reading
+        main_thread = kt_on_main_thread()
+        kt_lock(&self._store.monitor)
+        while kt_swap(&self.held, 2) != 0:
+            if kt_load(&self.level.closed):
+                outcome = CLOSED
+                break
+            kt_wait_until(&self._store.monitor, kt_now() + 50_000_000)
+            if main_thread:
+                kt_unlock(&self._store.monitor)
+                outcome = signalled()
+                kt_lock(&self._store.monitor)
+                if outcome != READY:
+                    break
+        kt_unlock(&self._store.monitor)
+        if outcome == READY:
+            kt_store(&self.holder, me)
+        return outcome
+
+    cdef void let_go(self) noexcept nogil:
+        kt_store(&self.holder, 0)
+        if kt_swap(&self.held, 0) == 2:
+            self._store.wake()
+
+    cdef int64_t take(self, char *into, int64_t size, Manner manner) noexcept nogil:
+        """Bytes copied, 0 at the end; or a negated Outcome, with the position unmoved. *size* is positive.
+
+        The position moves only if it is still where the read began: a seek meanwhile makes the read begin again.
+        """
+        cdef int64_t epoch, position, part, want, until = 0, got = 0
+        cdef Outcome outcome
+        cdef bint waited
+        if kt_load(&self.level.closed):
+            return -CLOSED
+        outcome = self.hold()
+        if outcome != READY:
+            return -outcome
+        while True:  # once, and again after each seek that came between
+            epoch = kt_load(&self.level.epoch)  # before the position: see seek_to
+            position = kt_load(&self.position)
+            got = 0
+            waited = False
+            while True:
+                outcome = self._store.glance(position + got, position + size, &until)
+                if until > position + got and (outcome != MISSING or manner != ALL_NOW):
+                    part = min(until, position + size) - (position + got)
+                    outcome = self._store.copy(position + got, into + got, part)
+                    if outcome != READY:
+                        break
+                    got += part
+                    kt_store(&self.cursor.position, position + got)
+                    if got == size:
+                        break
+                    continue
+                if outcome != MISSING or manner >= NOW or (manner == SOME and (got or waited)):
+                    break
+                want = kt_load(&self.cursor.hint_stop)
+                if want <= position + got:
+                    want = position + size
+                outcome = self._store.wait(
+                    position + got, position + got + 1, want, INT64_MAX, &self.level, epoch
+                )
+                waited = True
+                if outcome != READY:
+                    break
+            if outcome == LATE or (outcome == INTERRUPTED and epoch >= kt_load(&self.level.floor)):
+                continue
+            if outcome == READY or outcome == ENDED or (got and manner != WHOLE and manner != ALL_NOW):
+                if kt_replace(&self.position, position, position + got):
+                    break
+                continue
+            kt_store(&self.cursor.position, kt_load(&self.position))
+            if outcome == MISSING and manner == NOW:
+                self._store.nudge(position)
+            self.let_go()
+            return -outcome
+        if kt_load(&self._store.demanded):
+            self.look_ahead(until)
+        self.let_go()
+        return got
+
+    cdef void look_ahead(self, int64_t until) noexcept nogil:
+        """Tell the producer at the low-water mark: what is here ahead is less than half of what should be."""
+        cdef int64_t position = kt_load(&self.cursor.position)
+        if until - position < ramp(&self.cursor, self._store.look_ahead) // 2:
+            if until != kt_load(&self._store.known_length) and kt_load(&self.cursor.hint_stop) <= position:
+                self._store.nudge(until)
+
+
+io.RawIOBase.register(SyncReader)

@@ -1,0 +1,522 @@
+"""Bytes that one producer writes in any order and many readers read: in a file, or in memory.
+
+The laws of permanence: published bytes never change, overlaps are trimmed before copying, a commit over a hole is
+refused, the first terminal state stays, and what is here stays readable after fail and cancel.
+"""
+
+import errno
+import os
+
+from libc.errno cimport EINTR, ENOMEM, errno as c_errno
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+
+from .guard cimport Mapping, guard_map, guard_unmap, guarded_copy
+from .ranges cimport RangeSet
+from .store cimport (
+    ACTIVE,
+    CANCELLED,
+    CANCELLED_FOR_GOOD,
+    CLOSED,
+    COMMITTED,
+    CORRUPT,
+    ENDED,
+    FAILED,
+    FAILED_FOR_GOOD,
+    MISSING,
+    READY,
+    Outcome,
+    Store,
+    raise_outcome,
+)
+from .sync cimport (
+    kt_add,
+    kt_broadcast,
+    kt_load,
+    kt_lock,
+    kt_now_coarse,
+    kt_store,
+    kt_unlock,
+)
+
+from .. import errors
+
+cdef extern from "<sys/stat.h>" nogil:
+    """
+    #include <sys/stat.h>
+    #ifdef __APPLE__
+    #define kt_mtime(s) ((int64_t)(s)->st_mtimespec.tv_sec * 1000000000 + (s)->st_mtimespec.tv_nsec)
+    #else
+    #define kt_mtime(s) ((int64_t)(s)->st_mtim.tv_sec * 1000000000 + (s)->st_mtim.tv_nsec)
+    #endif
+    """
+    ctypedef struct stat_t "struct stat":
+        int64_t st_size
+        unsigned long st_ino
+    int c_fstat "fstat"(int fd, stat_t *out)
+    int64_t kt_mtime(stat_t *of)
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t c_pread "pread"(int fd, void *into, size_t size, int64_t offset)
+    ssize_t c_pwrite "pwrite"(int fd, const void *data, size_t size, int64_t offset)
+
+cdef enum:
+    TOO_MANY_RUNS = -1000
+    MAX_RUNS = 16384
+    BLOCK = 1 << 16  # of a MemoryResource
+
+# A cached file is looked at (0.3 us) at the latest after this many bytes or this long, and before an end is answered.
+cdef int64_t CHECK_BYTES = 256 << 10
+cdef int64_t CHECK_AFTER = 50_000_000
+
+
+cdef class Resource(Store):
+    """The producer's side: `write_at`, `commit`, `fail`, `cancel`, `close`.
+
+    Not made by itself; see `FileResource` and `MemoryResource`.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.present = RangeSet()
+        self.claimed = RangeSet(max_runs=MAX_RUNS)
+
+    def set_length(self, int64_t length) -> None:
+        """Say how many bytes there are in all, as soon as that is known. Waits for what lies beyond end.
+
+        Raises:
+            ValueError: the length is negative, differs from a known one, or bytes beyond it are here.
+        """
+        cdef int64_t known
+        cdef bint beyond
+        if length < 0:
+            raise ValueError(f"negative length {length}")
+        self._use()
+        kt_lock(&self.monitor)
+        known = self.known_length
+        beyond = self.claimed.count > 0 and self.claimed.edges[self.claimed.count - 1] > length
+        if known < 0 and not beyond:
+            kt_store(&self.known_length, length)
+            kt_broadcast(&self.monitor)
+        kt_unlock(&self.monitor)
+        if known >= 0 and known != length:
+            raise ValueError(f"the length is {known}, not {length}")
+        if beyond:
+            raise ValueError(f"there are bytes beyond the length {length}")
+        self.changed()
+
+    def write_at(self, int64_t offset, data) -> int:
+        """Write *data* (any bytes-like) at *offset* and publish it; what is here already is left as it is.
+
+        Returns:
+            How many bytes were new.
+
+        Raises:
+            ValueError: it would reach below 0 or beyond the known length.
+            NoSpace, ReadOnlyStore, StoreIo: the file could not be written; nothing new was published.
+            Busy: more runs of bytes than a resource may have.
+            Cancelled, Closed, or the failure's error: the resource takes no more bytes.
+        """
+        cdef Py_buffer view
+        cdef int64_t written = 0
+        cdef int failed
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            stop = offset + view.len
+            length = kt_load(&self.known_length)
+            if offset < 0 or 0 <= length < stop:
+                raise ValueError(f"[{offset}, {stop}) is not inside a resource of length {length}")
+            with nogil:
+                failed = self._write(offset, <const char *>view.buf, view.len, &written)
+        finally:
+            PyBuffer_Release(&view)
+        if failed:
+            self._refuse(failed, offset, stop)
+        if written:
+            self.changed()
+        return written
+
+    cdef int _write(self, int64_t offset, const char *data, int64_t size, int64_t *written) noexcept nogil:
+        """0, a positive errno, or a negated Outcome."""
+        cdef int64_t position = offset, stop = offset + size, start = 0, end = 0
+        cdef Outcome outcome = self.check()
+        cdef int failed = 0, slot
+        if outcome != READY:
+            return -outcome
+        while True:
+            kt_lock(&self.monitor)
+            if not self.claimed.gap(position, stop, &start, &end):
+                break
+            if kt_load(&self.state) != ACTIVE:
+                failed = -(CANCELLED if kt_load(&self.state) == CANCELLED_FOR_GOOD else FAILED)
+                break
+            failed = self.claimed.insert(start, end)
+            if failed:
+                failed = ENOMEM if failed == -1 else TOO_MANY_RUNS
+                break
+            kt_unlock(&self.monitor)
+            failed = self.place(start, data + (start - offset), end - start)
+            kt_lock(&self.monitor)
+            if not failed and self.present.insert(start, end):
+                failed = ENOMEM
+            if failed:
+                self.claimed.remove(start, end)
+                break
+            written[0] += end - start
+            position = end
+            if self.first_waiter != NULL:
+                kt_broadcast(&self.monitor)
+            kt_unlock(&self.monitor)
+        for slot in range(2):
+            if offset <= self.transfers[slot].at < stop and self.transfers[slot].at < self.transfers[slot].stop:
+                self.transfers[slot].at = position if failed else stop
+        kt_unlock(&self.monitor)
+        return failed
+
+    cdef int _refuse(self, int failed, int64_t offset, int64_t stop) except -1:
+        where = {"url": self.label, "range": (offset, stop), "operation": "writing"}
+        if failed == TOO_MANY_RUNS:
+            raise errors.Busy(f"more than {MAX_RUNS} separate runs of bytes", **where)
+        if failed < 0:
+            raise_outcome(self, <Outcome>(-failed), offset, stop)
+        if failed in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM):
+            raise errors.NoSpace(f"no space for the cache: {os.strerror(failed)}", errno=failed, **where)
+        if failed in (errno.EROFS, errno.EBADF):
+            raise errors.ReadOnlyStore(f"the cache cannot be written: {os.strerror(failed)}", errno=failed, **where)
+        raise errors.StoreIo(f"the cache cannot be written: {os.strerror(failed)}", errno=failed, **where)
+
+    def commit(self, length=None) -> None:
+        """Declare the resource whole. Does nothing when it is already.
+
+        Args:
+            length: Its length, where that was not known before.
+
+        Raises:
+            ValueError: the length is not known, or a hole is left.
+            Cancelled, or the failure's error: another terminal state came first.
+        """
+        cdef int64_t whole, hole_start = 0, hole_stop = 0
+        if length is not None:
+            self.set_length(length)
+        whole = kt_load(&self.known_length)
+        if whole < 0:
+            raise ValueError("commit needs a length")
+        kt_lock(&self.monitor)
+        holed = self.present.gap(0, whole, &hole_start, &hole_stop)
+        kt_unlock(&self.monitor)
+        if holed:
+            raise ValueError(f"commit over a hole: [{hole_start}, {hole_stop}) is missing")
+        if not self.settle(COMMITTED, None) and kt_load(&self.state) != COMMITTED:
+            raise_outcome(self, CANCELLED if kt_load(&self.state) == CANCELLED_FOR_GOOD else FAILED, 0, whole)
+
+    def fail(self, error) -> None:
+        """End the resource with *error*: whoever waits for a missing byte gets it. Ignored after another end."""
+        if not isinstance(error, BaseException):
+            raise TypeError(f"fail() takes an exception, not {type(error).__name__}")
+        self._use()
+        self.settle(FAILED_FOR_GOOD, error)
+
+    def cancel(self) -> None:
+        """End the resource: whoever waits for a missing byte gets `Cancelled`. Ignored after another end."""
+        self._use()
+        self.settle(CANCELLED_FOR_GOOD, None)
+
+    def close(self) -> None:
+        """Give the handle up: every wait and later use raises `Closed`. Files and memory go with the last reference."""
+        kt_store(&self.shut, 1)
+        if kt_load(self.forks) == self.forks_at_birth:
+            self.wake()
+            self.changed()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    def available_ranges(self) -> list:
+        """What is here now: ``[(start, stop), ...]`` in order."""
+        self._use()
+        kt_lock(&self.monitor)
+        cdef list ranges = list(self.present)
+        kt_unlock(&self.monitor)
+        return ranges
+
+    @property
+    def total(self) -> int:
+        """How many bytes are here now."""
+        kt_lock(&self.monitor)
+        cdef int64_t size = self.present.size()
+        kt_unlock(&self.monitor)
+        return size
+
+    def restore(self, ranges) -> None:
+        """Publish *ranges* that an earlier session wrote and whose bytes are trusted. Before any reader is there."""
+        for start, stop in ranges:
+            kt_lock(&self.monitor)
+            failed = self.present.insert(start, stop) or self.claimed.insert(start, stop)
+            kt_unlock(&self.monitor)
+            if failed:
+                raise MemoryError
+
+    cdef Outcome look(self, int64_t start, int64_t stop, int64_t *until) noexcept nogil:
+        cdef int64_t length = self.known_length
+        cdef int64_t state
+        until[0] = start
+        if length >= 0:
+            if start >= length and start < stop:
+                return ENDED
+            stop = min(stop, length)
+        until[0] = self.present.reach(start)
+        if until[0] >= stop:
+            return READY
+        state = kt_load(&self.state)
+        if state == ACTIVE:
+            return MISSING
+        return CANCELLED if state == CANCELLED_FOR_GOOD else FAILED
+
+    cdef bint hole(self, int64_t start, int64_t stop, int64_t *hole_start, int64_t *hole_stop) noexcept nogil:
+        return self.present.gap(start, stop, hole_start, hole_stop)
+
+    cdef int place(self, int64_t offset, const char *data, int64_t size) noexcept nogil:
+        return ENOMEM
+
+
+cdef class FileResource(Resource):
+    """A `Resource` in a file: written by pwrite, read through a guarded read-only mapping.
+
+    Args:
+        fd: An open regular file, readable, and writable unless *committed*. Owned: closed with the last reference.
+        length: Bytes in all, where known.
+        ranges: What the file already holds and can be trusted, as ``(start, stop)``.
+        cold: The bytes were not written by this process, so reading may fault pages in from disk.
+        committed: The file is whole; *length* defaults to its size.
+        io: ``"auto"`` maps where that is possible; ``"pread"`` never maps.
+
+    Writing never goes through the mapping (a full disk would kill the process), and the file is never truncated.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.fd = -1
+        self.frozen_size = -1
+
+    def __init__(self, int fd, *, length=None, ranges=(), bint cold=False, bint committed=False, str io="auto"):
+        cdef stat_t now
+        if io not in ("auto", "pread"):
+            raise ValueError(f"io={io!r}: expected 'auto' or 'pread'")
+        if self.fd >= 0:
+            raise ValueError("already open")
+        if c_fstat(fd, &now):
+            raise errors.StoreIo(f"not an open file: {os.strerror(c_errno)}", errno=c_errno, operation="opening")
+        self.fd = fd
+        self.unmappable = io == "pread"
+        self.cold = cold or committed
+        if committed:
+            length = now.st_size if length is None else length
+            if length != now.st_size:
+                raise errors.CacheCorrupt(f"the file has {now.st_size} bytes instead of {length}", operation="opening")
+            ranges = [(0, length)]
+        self.restore(ranges)
+        self.written_end = max([stop for _, stop in ranges], default=0)
+        if now.st_size < self.written_end:
+            raise errors.CacheCorrupt(
+                f"the file has {now.st_size} bytes, fewer than the {self.written_end} it should", operation="opening"
+            )
+        if length is not None:
+            self.set_length(length)
+        if committed:
+            self._freeze()
+            kt_store(&self.state, COMMITTED)
+
+    def __dealloc__(self):
+        if self.mapping:
+            guard_unmap(<Mapping *><uintptr_t>self.mapping)
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def commit(self, length=None) -> None:
+        Resource.commit(self, length)
+        self._freeze()
+
+    def _freeze(self):
+        cdef stat_t now
+        if c_fstat(self.fd, &now) == 0:
+            self.frozen_mtime = kt_mtime(&now)
+            self.frozen_ino = <int64_t>now.st_ino
+            kt_store(&self.frozen_size, now.st_size)
+
+    cdef Outcome glance(self, int64_t start, int64_t stop, int64_t *until) noexcept nogil:
+        cdef Outcome outcome = self.check()
+        cdef int64_t length
+        until[0] = start
+        if outcome != READY:
+            return outcome
+        if kt_load(&self.state) == COMMITTED:  # nothing changes any more: no lock
+            length = kt_load(&self.known_length)
+            if start < length:
+                until[0] = length
+                return READY
+            if start >= stop:
+                return READY
+            outcome = ENDED
+        else:
+            kt_lock(&self.monitor)
+            outcome = self.look(start, stop, until)
+            kt_unlock(&self.monitor)
+        if outcome == ENDED and not self.intact():
+            return CORRUPT
+        return outcome
+
+    cdef Outcome copy(self, int64_t offset, char *into, int64_t size) noexcept nogil:
+        cdef Mapping *mapping = <Mapping *><uintptr_t>kt_load(&self.mapping)
+        cdef int64_t now
+        cdef ssize_t got
+        if mapping == NULL and not self.unmappable:
+            mapping = self.map()
+        if mapping != NULL and offset + size <= mapping.length:
+            if not guarded_copy(mapping, into, offset, size):
+                return CORRUPT
+            now = kt_now_coarse()
+            if kt_add(&self.unchecked, size) >= CHECK_BYTES or now - kt_load(&self.checked_at) >= CHECK_AFTER:
+                return READY if self.intact() else CORRUPT
+            return READY
+        while size > 0:
+            got = c_pread(self.fd, into, size, offset)
+            if got < 0 and c_errno == EINTR:
+                continue
+            if got <= 0:
+                return CORRUPT
+            offset += got
+            into += got
+            size -= got
+        return READY
+
+    cdef Mapping *map(self) noexcept nogil:
+        cdef int64_t length = kt_load(&self.known_length)
+        cdef Mapping *mapping
+        if length < 0:
+            return NULL
+        kt_lock(&self.monitor)
+        if not self.mapping and not self.unmappable:
+            kt_store(&self.mapping, <int64_t><uintptr_t>guard_map(self.fd, length))
+            self.unmappable = self.mapping == 0
+        mapping = <Mapping *><uintptr_t>self.mapping
+        kt_unlock(&self.monitor)
+        return mapping
+
+    cdef bint intact(self) noexcept nogil:
+        """Whether the file is still what was written, as far as its size, inode and time of change tell."""
+        cdef stat_t now
+        cdef int64_t frozen = kt_load(&self.frozen_size)
+        kt_store(&self.unchecked, 0)
+        kt_store(&self.checked_at, kt_now_coarse())
+        if c_fstat(self.fd, &now):
+            return False
+        if frozen >= 0:
+            return now.st_size == frozen and kt_mtime(&now) == self.frozen_mtime and <int64_t>now.st_ino == self.frozen_ino
+        return now.st_size >= kt_load(&self.written_end)
+
+    cdef int place(self, int64_t offset, const char *data, int64_t size) noexcept nogil:
+        cdef ssize_t done
+        while size > 0:
+            done = c_pwrite(self.fd, data, size, offset)
+            if done < 0:
+                if c_errno == EINTR:
+                    continue
+                return c_errno
+            offset += done
+            data += done
+            size -= done
+        kt_lock(&self.monitor)
+        if offset > self.written_end:
+            kt_store(&self.written_end, offset)
+        kt_unlock(&self.monitor)
+        return 0
+
+
+cdef class MemoryResource(Resource):
+    """A `Resource` in memory, in blocks of 64 KiB that come as they are written.
+
+    Args:
+        length: Bytes in all, where known.
+        limit: The most bytes of blocks; a write that needs more raises `NoSpace`. None: no limit.
+    """
+
+    def __init__(self, length=None, *, limit=None):
+        self.limit = -1 if limit is None else limit
+        if length is not None:
+            self.set_length(length)
+
+    def __dealloc__(self):
+        cdef char **table = <char **><uintptr_t>self.chunks
+        cdef int64_t index
+        if table != NULL:
+            for index in range(self.chunk_count):
+                free(table[index])
+            _free_tables(table)
+
+    cdef bint grow(self, int64_t count) noexcept nogil:
+        """Make room for *count* blocks. Readers may be in the old table, so it is kept until the end."""
+        cdef char **old = <char **><uintptr_t>self.chunks
+        cdef int64_t larger = max(<int64_t>64, max(count, 2 * self.chunk_count))
+        cdef char **table = <char **>calloc(larger + 1, sizeof(char *))
+        if table == NULL:
+            return False
+        table += 1  # the word before a table leads to the one it replaced
+        (table - 1)[0] = <char *>old
+        if old != NULL:
+            memcpy(table, old, self.chunk_count * sizeof(char *))
+        self.chunk_count = larger
+        kt_store(&self.chunks, <int64_t><uintptr_t>table)
+        return True
+
+    cdef int place(self, int64_t offset, const char *data, int64_t size) noexcept nogil:
+        cdef int64_t first = offset // BLOCK, last = (offset + size - 1) // BLOCK, index, part
+        cdef char **table
+        cdef bint enough = True
+        kt_lock(&self.monitor)
+        if last >= self.chunk_count:
+            enough = self.grow(last + 1)
+        table = <char **><uintptr_t>self.chunks
+        if enough:
+            for index in range(first, last + 1):
+                if table[index] == NULL:
+                    if self.limit >= 0 and self.held + BLOCK > self.limit:
+                        enough = False
+                        break
+                    table[index] = <char *>malloc(BLOCK)
+                    if table[index] == NULL:
+                        enough = False
+                        break
+                    self.held += BLOCK
+        kt_unlock(&self.monitor)
+        if not enough:
+            return ENOMEM
+        while size > 0:
+            part = min(size, BLOCK - offset % BLOCK)
+            memcpy(table[offset // BLOCK] + offset % BLOCK, data, part)
+            offset += part
+            data += part
+            size -= part
+        return 0
+
+    cdef Outcome copy(self, int64_t offset, char *into, int64_t size) noexcept nogil:
+        cdef char **table = <char **><uintptr_t>kt_load(&self.chunks)
+        cdef int64_t part
+        while size > 0:
+            part = min(size, BLOCK - offset % BLOCK)
+            memcpy(into, table[offset // BLOCK] + offset % BLOCK, part)
+            offset += part
+            into += part
+            size -= part
+        return READY
+
+
+cdef void _free_tables(char **table) noexcept nogil:
+    cdef char **older
+    while table != NULL:
+        older = <char **>(table - 1)[0]
+        free(table - 1)
+        table = older

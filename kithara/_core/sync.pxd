@@ -1,0 +1,110 @@
+"""The monitor, the monotonic clock and the atomics that the core stands on.
+
+Three laws of the monitor: never take the GIL while holding it; hold it for arithmetic only; every wait is a loop over
+its predicate with a deadline. All C stands here verbatim, so that a foreign module can cimport the core without any
+include path.
+"""
+
+from libc.stdint cimport int64_t
+
+cdef extern from *:
+    """
+    #ifndef KITHARA_SYNC
+    #define KITHARA_SYNC
+    #include <errno.h>
+    #include <pthread.h>
+    #include <stdint.h>
+    #include <time.h>
+    #include <unistd.h>
+    #ifdef __linux__
+    #include <sys/syscall.h>
+    #endif
+
+    typedef struct {
+        pthread_mutex_t mutex;
+        pthread_cond_t changed;
+    } kt_monitor;
+
+    static inline int kt_monitor_init(kt_monitor *m) {
+        pthread_condattr_t attributes;
+        if (pthread_mutex_init(&m->mutex, NULL)) return -1;
+        if (pthread_condattr_init(&attributes)) return -1;
+    #ifndef __APPLE__
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    #endif
+        int failed = pthread_cond_init(&m->changed, &attributes);
+        pthread_condattr_destroy(&attributes);
+        return failed ? -1 : 0;
+    }
+    static inline void kt_monitor_destroy(kt_monitor *m) {
+        pthread_cond_destroy(&m->changed);
+        pthread_mutex_destroy(&m->mutex);
+    }
+    static inline void kt_lock(kt_monitor *m) { pthread_mutex_lock(&m->mutex); }
+    static inline void kt_unlock(kt_monitor *m) { pthread_mutex_unlock(&m->mutex); }
+    static inline void kt_broadcast(kt_monitor *m) { pthread_cond_broadcast(&m->changed); }
+
+    /* Nanoseconds on the monotonic clock: exact, and the coarse one that costs a quarter (4 ms steps). */
+    static inline int64_t kt_now(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    }
+    static inline int64_t kt_now_coarse(void) {
+    #ifdef CLOCK_MONOTONIC_COARSE
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+        return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    #else
+        return kt_now();
+    #endif
+    }
+    static inline void kt_wait_until(kt_monitor *m, int64_t when) {
+    #ifdef __APPLE__
+        int64_t left = when - kt_now();
+        struct timespec t = {left > 0 ? left / 1000000000 : 0, left > 0 ? left % 1000000000 : 0};
+        pthread_cond_timedwait_relative_np(&m->changed, &m->mutex, &t);
+    #else
+        struct timespec t = {when / 1000000000, when % 1000000000};
+        pthread_cond_timedwait(&m->changed, &m->mutex, &t);
+    #endif
+    }
+
+    static inline int kt_on_main_thread(void) {
+    #ifdef __linux__
+        return (long)syscall(SYS_gettid) == (long)getpid();
+    #else
+        return pthread_main_np();
+    #endif
+    }
+    static inline int64_t kt_thread(void) { return (int64_t)(uintptr_t)pthread_self(); }
+
+    static inline int64_t kt_load(const int64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+    static inline void kt_store(int64_t *p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+    static inline int64_t kt_add(int64_t *p, int64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_ACQ_REL); }
+    static inline int64_t kt_swap(int64_t *p, int64_t v) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }
+    static inline int kt_replace(int64_t *p, int64_t old, int64_t v) {
+        return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    }
+    static inline void kt_acquire_fence(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
+    #endif
+    """
+    ctypedef struct kt_monitor:
+        pass
+
+    int kt_monitor_init(kt_monitor *m) noexcept nogil
+    void kt_monitor_destroy(kt_monitor *m) noexcept nogil
+    void kt_lock(kt_monitor *m) noexcept nogil
+    void kt_unlock(kt_monitor *m) noexcept nogil
+    void kt_broadcast(kt_monitor *m) noexcept nogil
+    void kt_wait_until(kt_monitor *m, int64_t when) noexcept nogil
+    int64_t kt_now() noexcept nogil
+    int64_t kt_now_coarse() noexcept nogil
+    int kt_on_main_thread() noexcept nogil
+    int64_t kt_thread() noexcept nogil
+    int64_t kt_load(const int64_t *p) noexcept nogil
+    void kt_store(int64_t *p, int64_t v) noexcept nogil
+    int64_t kt_add(int64_t *p, int64_t v) noexcept nogil
+    int64_t kt_swap(int64_t *p, int64_t v) noexcept nogil
+    bint kt_replace(int64_t *p, int64_t old, int64_t v) noexcept nogil
+    void kt_acquire_fence() noexcept nogil
