@@ -6,7 +6,9 @@ breaks signed URLs.
 
 from __future__ import annotations
 
+import base64
 import re
+from urllib.parse import unquote_to_bytes
 
 # RFC 3986, appendix B
 _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
@@ -70,6 +72,15 @@ class UriBase:
     def _compose(self, authority: str | None, path: str, tail: str, scheme: str | None = None) -> str:
         scheme = scheme or self._scheme
         return f"{scheme + ':' if scheme else ''}{'' if authority is None else '//' + authority}{path}{tail}"
+
+
+def data_url_bytes(url: str) -> bytes:
+    """The bytes that a ``data:`` URL holds. Raises ValueError when it is none or cannot be read."""
+    head, comma, body = url.partition(",")
+    if not comma or not head[:5].lower() == "data:":
+        raise ValueError("a data URL that cannot be read")
+    plain = unquote_to_bytes(body)
+    return base64.b64decode(plain, validate=True) if head.lower().endswith(";base64") else plain
 
 
 def _is_simple(text: str) -> bool:

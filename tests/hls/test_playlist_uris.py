@@ -2,7 +2,7 @@
 
 import pytest
 
-from kithara.hls.uri import UriBase
+from kithara.hls.uri import UriBase, data_url_bytes
 
 # RFC 3986, section 5.4: base http://a/b/c/d;p?q. References to other schemes than the web's are refused.
 RFC_EXAMPLES = {
@@ -118,3 +118,22 @@ def test_control_characters_are_refused(reference):
 def test_a_web_address_needs_a_host(reference):
     with pytest.raises(ValueError, match="host"):
         UriBase("https://h/list").resolve(reference)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("data:;base64,AAEC", b"\0\1\2"),
+        ("DATA:text/plain;BASE64,AAEC", b"\0\1\2"),
+        ("data:,a%20b", b"a b"),
+        ("data:,", b""),
+    ],
+)
+def test_a_data_url_holds_its_bytes(url, expected):
+    assert expected == data_url_bytes(url)
+
+
+@pytest.mark.parametrize("url", ["data:;base64,A", "data:;base64,A*==", "data:AAAA", "http://h/,x"])
+def test_a_data_url_that_is_none_is_refused(url):
+    with pytest.raises(ValueError, match=r"data URL|base64|padding|characters"):
+        data_url_bytes(url)

@@ -1,0 +1,108 @@
+"""Segments in time, and the same time in another list."""
+
+import random
+
+import pytest
+
+from kithara.hls import parse_playlist
+from kithara.hls.timeline import Timeline
+
+BASE = "https://host.example/list.m3u8"
+
+
+def listing(durations, *, first=0, ended=True, dates=()):
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:4", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
+    for number, duration in enumerate(durations):
+        if number < len(dates) and dates[number]:
+            lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{dates[number]}")
+        lines += [f"#EXTINF:{duration},", f"{first + number}.ts"]
+    return parse_playlist("\n".join([*lines, *(["#EXT-X-ENDLIST"] if ended else []), ""]), BASE)
+
+
+def test_starts_are_the_sums_of_durations():
+    timeline = Timeline(listing([4, 2.5, 3]), origin=10)
+    assert ([10, 14, 16.5], 19.5, 3, 10) == (timeline.starts, timeline.stop, len(timeline), timeline.origin)
+    assert "https://host.example/1.ts" == timeline.segment(1).uri
+
+
+@pytest.mark.parametrize(
+    ("seconds", "index"), [(-1, 0), (0, 0), (3.999, 0), (4, 1), (6.4, 1), (6.5, 2), (9.4, 2), (9.5, 2), (1e9, 2)]
+)
+def test_a_time_belongs_to_the_segment_that_sounds_then(seconds, index):
+    assert index == Timeline(listing([4, 2.5, 3])).index_at(seconds)
+
+
+def test_an_empty_segment_sounds_never():
+    assert [0, 2, 2] == [Timeline(listing([4, 0, 4])).index_at(seconds) for seconds in (3.9, 4, 4.1)]
+
+
+def test_a_list_without_segments_has_no_time():
+    timeline = Timeline(listing([]), origin=3)
+    assert (3, 3, 0) == (timeline.origin, timeline.stop, len(timeline))
+    with pytest.raises(IndexError):
+        timeline.index_at(0)
+
+
+def test_every_time_is_found_as_a_search_from_the_front_finds_it():
+    chance = random.Random(7)
+    timeline = Timeline(listing([chance.choice([0.5, 1, 3.97, 6]) for _ in range(400)]))
+    for _ in range(500):
+        seconds = chance.uniform(0, timeline.stop)
+        assert max(n for n, start in enumerate(timeline.starts) if start <= seconds) == timeline.index_at(seconds)
+
+
+def test_sequence_numbers_find_their_segment():
+    timeline = Timeline(listing([4, 4], first=7))
+    assert [None, 0, 1, None] == [timeline.index_of(number) for number in (6, 7, 8, 9)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "index"),
+    [(0, 0), (4, 1), (3.7, 1), (3.5, 0), (4.02, 1), (6, 1), (7.99, 2), (11.9, 2), (12, 2)],
+)
+def test_a_change_goes_on_at_the_nearest_boundary_or_within_the_segment(seconds, index):
+    assert index == Timeline(listing([4, 4, 4])).boundary_near(seconds)
+
+
+def test_lists_cut_differently_are_mapped_by_time():
+    short, long = Timeline(listing([2] * 30)), Timeline(listing([6] * 10))
+    assert [0, 0, 0, 1, 1, 1, 2] == [long.boundary_near(short.starts[n]) for n in range(7)]
+    assert [0, 3, 6, 9] == [short.boundary_near(long.starts[n]) for n in range(4)]
+
+
+def test_a_live_list_keeps_the_time_of_what_it_still_holds():
+    timeline = Timeline(listing([4, 3, 4, 4], first=10, ended=False))
+    later = timeline.updated(listing([4, 4, 4], first=12, ended=False))
+    assert [7, 11, 15] == later.starts
+
+
+def test_a_live_list_that_lost_touch_goes_on_after_the_hole():
+    timeline = Timeline(listing([4, 4], first=10, ended=False))
+    assert 16 == timeline.updated(listing([4, 4], first=14, ended=False)).origin
+
+
+def test_a_live_list_that_came_from_an_older_copy_begins_earlier():
+    timeline = Timeline(listing([4, 4], first=10, ended=False), origin=20)
+    assert 13 == timeline.updated(listing([3, 4, 4], first=8, ended=False)).origin
+
+
+def test_complete_variants_begin_together_whatever_their_numbers():
+    timeline = Timeline(listing([4, 4], first=1), origin=5)
+    assert 5 == timeline.aligned(listing([6, 6], first=100)).origin
+
+
+def test_live_variants_are_aligned_by_date():
+    ours = listing([4, 4], first=10, ended=False, dates=[None, "2024-01-01T00:00:10Z"])
+    theirs = listing([2, 2, 2], first=500, ended=False, dates=[None, None, "2024-01-01T00:00:11Z"])
+    assert 100 + 4 + 1 - 4 == Timeline(ours, origin=100).aligned(theirs).origin
+
+
+def test_live_variants_without_dates_are_aligned_by_number():
+    ours = listing([4, 4], first=10, ended=False)
+    assert 104 == Timeline(ours, origin=100).aligned(listing([4, 4], first=11, ended=False)).origin
+
+
+def test_dates_with_and_without_a_zone_are_not_compared():
+    ours = listing([4, 4], first=10, ended=False, dates=["2024-01-01T00:00:10Z"])
+    theirs = listing([4, 4], first=11, ended=False, dates=["2024-01-01T09:00:14"])
+    assert 4 == Timeline(ours).aligned(theirs).origin
