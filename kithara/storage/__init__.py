@@ -2,3 +2,5 @@
 
 from ..source import WaitOutcome as WaitOutcome
 from .atomic import AtomicResource as AtomicResource
+from .sidecar import Validators as Validators
+from .streaming import StreamingResource as StreamingResource
