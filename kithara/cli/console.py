@@ -93,14 +93,15 @@ def seconds_progress(*, quiet: bool = False) -> Progress:
 
 
 def sparse_bar(spans: Spans, length: int | None, width: int = 24) -> str:
-    """Which parts of *length* bytes are here, in *width* characters: whole, part and absent cells."""
+    """Which parts of *length* bytes are here, in at most *width* characters: whole, part and absent cells."""
     if not length:
         return ""
     cells = []
+    width = min(width, length)
     for cell in range(width):
         start, stop = cell * length // width, (cell + 1) * length // width
         here = sum(max(0, min(stop, last) - max(start, first)) for first, last in spans)
-        cells.append("█" if here >= stop - start > 0 else "▒" if here else "░")
+        cells.append("█" if here >= stop - start else "▒" if here else "░")
     return "".join(cells)
 
 

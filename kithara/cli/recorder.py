@@ -53,12 +53,17 @@ class Recorder:
             str(target) if isinstance(target, Path) else target, "w", format=container, container_options=options
         )
         codec = samples.codec if container == "wav" else "flac"
-        self._stream = self._container.add_stream(codec, rate=rate, layout=self._layout)
+        stream = self._container.add_stream(codec, rate=rate, layout=self._layout)
+        if not isinstance(stream, av.AudioStream):
+            raise TypeError(f"{codec} is no audio codec")
         if container == "flac":
-            self._stream.codec_context.format = samples.form
+            stream.codec_context.format = av.AudioFormat(samples.form)
+        self._stream: av.AudioStream | None = stream
 
     def write(self, block: npt.NDArray[np.generic]) -> None:
         """Append *block*, (n, channels)."""
+        if self._stream is None:
+            raise ValueError("the recorder is closed")
         if not len(block):
             return
         frame = av.AudioFrame.from_ndarray(

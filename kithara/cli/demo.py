@@ -1,0 +1,195 @@
+"""``kithara demo``: the whole path on this machine, checked at each step."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+import kithara
+
+from . import lyre
+from .access import json_option
+from .console import bytes_progress, errors_console, results_console, say_json, size, sparse_bar
+from .origin import Origin
+from .recorder import SAMPLE_TYPES, Recorder
+
+if TYPE_CHECKING:
+    from kithara import AssetStore, SyncReader
+
+SONG, LATE_INDEX = "lyre.flac", "lyre.m4a"
+NEAR_END = 0.9
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """One thing the demo did: how long it took, what it had the origin send, and what came of it."""
+
+    name: str
+    seconds: float = 0.0
+    fetched: int = 0
+    requests: int = 0
+    here: str = ""
+    note: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Show:
+    """The steps so far, each printed when it is done."""
+
+    origin: Origin
+    console: Console
+    quiet: bool
+    steps: list[Step] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str, reader: SyncReader | None = None) -> Iterator[Step]:
+        """Measure the block as one step; *reader* shows which parts are here after it."""
+        step = Step(name=name)
+        mark, started = self.origin.mark(), time.monotonic()
+        yield step
+        step.seconds = time.monotonic() - started
+        step.fetched, step.requests = mark.sent, len(mark.requests)
+        if reader is not None:
+            step.here = sparse_bar(reader.available_ranges(), reader.length)
+        self.steps.append(step)
+        if not self.quiet:
+            self.console.print(_line(step))
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="demo-out",
+    show_default=True,
+    help="Folder for the WAV.",
+)
+@click.option("--rate", type=click.IntRange(min=10_000), default=1_000_000, show_default=True, help="Bytes a second.")
+@click.option(
+    "--delay", type=click.FloatRange(min=0), default=0.03, show_default=True, help="Seconds before an answer."
+)
+@click.option("--seconds", type=click.IntRange(min=5), default=60, show_default=True, help="Length of the music.")
+@json_option
+def demo(out: Path, rate: int, delay: float, seconds: int, as_json: bool) -> int:
+    """Show the whole path on this machine, without a network.
+
+    An origin on loopback serves music made here over a throttled link. It is opened by URL, heard before it is here,
+    sought near its end, decoded to a WAV file, and played again from the cache with the origin switched off.
+    """
+    music = lyre.melody(seconds)
+    bodies = {SONG: lyre.flac(music), LATE_INDEX: lyre.m4a(music)}
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="kithara-demo-") as cache,
+        Origin(bodies, rate=rate, delay=delay) as origin,
+    ):
+        show = Show(origin=origin, console=results_console(), quiet=as_json)
+        if not as_json:
+            show.console.print(
+                f"[bold]{SONG}[/] is {size(len(bodies[SONG]))}, {seconds} s of sound, at {origin.url(SONG)}: "
+                f"{rate / 1e6:g} MB/s, {delay * 1000:g} ms, so {len(bodies[SONG]) / rate:.1f} s to download.\n"
+            )
+        wav = out / "lyre.wav"
+        _online(show, kithara.AssetStore(Path(cache)), origin.url(SONG), music, wav)
+        _late_index(show, kithara.AssetStore(Path(cache)), origin.url(LATE_INDEX))
+        origin.switch_off()
+        _offline(show, kithara.AssetStore(Path(cache)), origin.url(SONG), music)
+    sent = sum(request.sent for request in origin.requests if request.path == f"/{SONG}")
+    return _verdict(show, wav, sent, len(bodies[SONG]), as_json=as_json)
+
+
+def _online(show: Show, store: AssetStore, url: str, music: npt.NDArray[np.int16], wav: Path) -> None:
+    with show.step("first byte") as step:
+        reader = kithara.open(url, store=store)
+        first = reader.read(4)
+        step.note = f"{first!r}"
+    with reader:
+        with show.step("first sample", reader) as step:
+            decoder = kithara.Decoder(reader, dtype="int16")
+            _check(step, decoder.read(1), music[:1])
+        with decoder:
+            place = round(NEAR_END * len(music))
+            with show.step(f"seek to {NEAR_END:.0%}", reader) as step:
+                decoder.seek(place)
+                _check(step, decoder.read(4096), music[place : place + 4096])
+            with show.step("last 128 bytes", reader) as step:
+                reader.seek(-128, io.SEEK_END)
+                step.note = f"{len(reader.read())} bytes"
+            with show.step(f"decode to {wav}", reader) as step:
+                _check(step, _decode_to(wav, decoder, reader, quiet=show.quiet), music)
+
+
+def _decode_to(wav: Path, decoder: kithara.Decoder, reader: SyncReader, *, quiet: bool) -> npt.NDArray[Any]:
+    decoder.seek(0)
+    spec = decoder.spec
+    blocks = []
+    with (
+        Recorder(wav, "wav", SAMPLE_TYPES["int16"], rate=spec.rate, channels=spec.channels) as recorder,
+        bytes_progress(quiet=quiet) as progress,
+    ):
+        task = progress.add_task("decoding", total=reader.length, map="")
+        for block in decoder.blocks(lyre.RATE // 4):
+            blocks.append(block.copy())
+            recorder.write(block)
+            spans = reader.available_ranges()
+            here = sum(stop - start for start, stop in spans)
+            progress.update(task, completed=here, map=sparse_bar(spans, reader.length))
+    return np.concatenate(blocks)
+
+
+def _late_index(show: Show, store: AssetStore, url: str) -> None:
+    with show.step("m4a, index at its end: first sample") as step:
+        with kithara.open(url, store=store) as reader, kithara.Decoder(reader) as decoder:
+            decoder.read(1)
+            length = reader.length or 0
+            step.here = sparse_bar(reader.available_ranges(), length)
+            missing = length - sum(stop - start for start, stop in reader.available_ranges())
+        step.note = f"{missing / max(1, length):.0%} of it not fetched yet"
+
+
+def _offline(show: Show, store: AssetStore, url: str, music: npt.NDArray[np.int16]) -> None:
+    with (
+        show.step("origin off: all of it from the cache") as step,
+        kithara.open(url, store=store, offline=True) as reader,
+        kithara.Decoder(reader, dtype="int16") as decoder,
+    ):
+        _check(step, decoder.read(), music)
+        step.here = sparse_bar(reader.available_ranges(), reader.length)
+
+
+def _check(step: Step, heard: npt.NDArray[Any], expected: npt.NDArray[Any]) -> None:
+    same = np.array_equal(heard, expected)
+    step.note = f"{len(heard)} frames, {'identical' if same else 'DIFFERENT'}"
+
+
+def _line(step: Step) -> Table:
+    took = f"{step.seconds * 1000:.0f} ms" if step.seconds < 1 else f"{step.seconds:.2f} s"
+    line = Table.grid(padding=(0, 2))
+    for width, justify in ((36, "left"), (8, "right"), (10, "right"), (11, "right"), (24, "left"), (30, "left")):
+        line.add_column(width=width, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    requests = f"{step.requests} request{'' if step.requests == 1 else 's'}"
+    line.add_row(step.name, f"[bold]{took}[/]", size(step.fetched), requests, step.here, step.note)
+    return line
+
+
+def _verdict(show: Show, wav: Path, sent: int, length: int, *, as_json: bool) -> int:
+    failed = [step.name for step in show.steps if "DIFFERENT" in step.note]
+    if as_json:
+        say_json({"steps": [asdict(step) for step in show.steps], "length": length, "sent": sent, "failed": failed})
+    else:
+        show.console.print(f"\nThe origin sent {size(sent)} for {size(length)}. The sound is in {wav}.")
+    if failed:
+        errors_console().print(f"wrong samples in: {', '.join(failed)}", style="bold red")
+    return 1 if failed else 0

@@ -1,0 +1,137 @@
+"""``kithara fetch``: into the cache, whole, resuming where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+import click
+from rich.progress import Progress, TaskID
+
+from ..errors import KitharaError, LocalFileError, redact_url
+from .access import Access, access_options, json_option, quiet_option
+from .console import bytes_progress, error_record, errors_console, say_error, say_json, size, sparse_bar
+
+if TYPE_CHECKING:
+    from kithara import SyncReader
+
+BLOCK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """One URL that is whole now. *cached* bytes of *length* were here before."""
+
+    url: str
+    length: int
+    cached: int
+    seconds: float
+    exported: str | None
+
+
+@click.command()
+@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.option("--export", type=click.Path(file_okay=False, path_type=Path), help="Also copy each file to this folder.")
+@click.option("--refresh", is_flag=True, help="Ask the server whether a cached file is still the same.")
+@access_options
+@json_option
+@quiet_option
+def fetch(urls: tuple[str, ...], export: Path | None, refresh: bool, access: Access, as_json: bool, quiet: bool) -> int:
+    """Fetch each URL into the cache, so that it plays offline.
+
+    What is here is not fetched again; an interrupted fetch goes on where it stopped.
+    """
+    if not access.keep and export is None:
+        raise click.UsageError("--no-cache keeps nothing: name a folder with --export")
+    done: list[Fetched] = []
+    failed = 0
+    with bytes_progress(quiet=quiet or as_json) as progress:
+        for url in urls:
+            try:
+                result = _fetch(url, access, export, refresh=refresh, progress=progress)
+            except KitharaError as error:
+                failed += 1
+                if as_json:
+                    say_json({"url": redact_url(url), "error": error_record(error)})
+                else:
+                    say_error(error)
+                continue
+            done.append(result)
+            if as_json:
+                say_json(asdict(result))
+    if sys.stderr.isatty() and not as_json and not quiet:
+        length = sum(result.length for result in done)
+        fresh = length - sum(result.cached for result in done)
+        word = "file" if len(done) == 1 else "files"
+        errors_console().print(f"{len(done)} {word}, {size(length)}, {size(fresh)} of them new; {failed} failed")
+    return 1 if failed else 0
+
+
+def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, progress: Progress) -> Fetched:
+    started = time.monotonic()
+    name = _name(url)
+    with access.open(url, refresh=refresh) as reader:
+        cached = _here(reader)
+        task = progress.add_task(name, total=reader.length, completed=cached, map="")
+        with _exported(export, name) as copy:
+            length = _read_through(reader, copy, progress, task)
+        progress.update(task, completed=length, total=length, map=sparse_bar([(0, length)], length))
+    return Fetched(
+        url=redact_url(url),
+        length=length,
+        cached=cached,
+        seconds=round(time.monotonic() - started, 3),
+        exported=None if export is None else str(export / name),
+    )
+
+
+def _read_through(reader: SyncReader, copy: BinaryIO | None, progress: Progress, task: TaskID) -> int:
+    buffer = bytearray(BLOCK)
+    view = memoryview(buffer)
+    position = 0
+    while count := reader.readinto(buffer):
+        if copy is not None:
+            copy.write(view[:count])
+        position += count
+        spans = reader.available_ranges()
+        here = sum(stop - start for start, stop in spans)
+        progress.update(task, completed=here, total=reader.length, map=sparse_bar(spans, reader.length))
+    return position
+
+
+def _here(reader: SyncReader) -> int:
+    return sum(stop - start for start, stop in reader.available_ranges())
+
+
+def _name(url: str) -> str:
+    """A file name for *url*: its last part that is one."""
+    return PurePosixPath(unquote(urlsplit(url).path)).name or "index"
+
+
+@contextlib.contextmanager
+def _exported(folder: Path | None, name: str) -> Iterator[BinaryIO | None]:
+    """A file that becomes *folder*/*name* once it is whole; None without a folder."""
+    if folder is None:
+        yield None
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".fetching-")
+    except OSError as error:
+        raise LocalFileError(f"cannot write to {folder}: {error.strerror}", errno=error.errno) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, folder / name)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,76 @@
+"""``kithara info``: what a URL or a file holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.table import Table
+
+import kithara
+
+from ..errors import redact_url
+from .access import Access, access_options, json_option
+from .console import clock, results_console, say_json, size
+
+
+@click.command()
+@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@access_options
+@json_option
+def info(urls: tuple[str, ...], access: Access, as_json: bool) -> None:
+    """Tell codec, container, length, gapless facts and tags of each URL (or file), reading as little as it takes."""
+    for url in urls:
+        record = describe(url, access)
+        if as_json:
+            say_json(record)
+        else:
+            results_console().print(_table(record))
+
+
+def describe(url: str, access: Access) -> dict[str, Any]:
+    """Everything that is known of *url*, as JSON types."""
+    with access.open(url) as reader, kithara.Decoder(reader) as decoder:
+        spans = reader.available_ranges()
+        return {
+            "url": redact_url(url),
+            "size": reader.length,
+            "cached": sum(stop - start for start, stop in spans),
+            "status": reader.status,
+            "media": None if decoder.media is None else asdict(decoder.media),
+            "rate": decoder.spec.rate,
+            "channels": decoder.spec.channels,
+            "frames": decoder.frames,
+            "duration": decoder.duration,
+            "gapless": None if decoder.gapless is None else asdict(decoder.gapless),
+            "tags": dict(decoder.tags),
+            "pictures": [len(picture) for picture in decoder.pictures],
+        }
+
+
+def _table(record: dict[str, Any]) -> Table:
+    media = record["media"] or {}
+    codec = " ".join(str(media[name]) for name in ("codec", "profile") if media.get(name))
+    bitrate = "" if not media.get("bitrate") else f", {media['bitrate'] / 1000:.0f} kbit/s"
+    frames = "" if record["frames"] is None else f" ({record['frames']} frames)"
+    estimate = media.get("duration_estimate")
+    length = clock(record["duration"]) if record["duration"] is not None else f"about {clock(estimate)}"
+    rows = {
+        "media": f"{codec or 'unknown'} in {media.get('container') or 'unknown'}{bitrate}",
+        "sound": f"{record['rate']} Hz, {record['channels']} channels",
+        "length": f"{length}{frames}",
+        "size": f"{size(record['size'])}, {size(record['cached'])} in the cache ({record['status']})",
+        "gapless": "not told"
+        if record["gapless"] is None
+        else ", ".join(f"{name} {value}" for name, value in record["gapless"].items()),
+        **{name: str(value) for name, value in record["tags"].items()},
+    }
+    if record["pictures"]:
+        rows["pictures"] = ", ".join(size(count) for count in record["pictures"])
+    table = Table(title=record["url"], title_justify="left", show_header=False, box=None)
+    table.add_column(style="dim", justify="right")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
