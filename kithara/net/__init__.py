@@ -1,0 +1,13 @@
+"""HTTP: a client for media, its limits, and the rules of what may be fetched and combined."""
+
+from __future__ import annotations
+
+from .body import RangedBody as RangedBody
+from .client import Document as Document
+from .client import HttpClient as HttpClient
+from .client import Probe as Probe
+from .headers import Representation as Representation
+from .options import HttpOptions as HttpOptions
+from .policy import Origin as Origin
+from .policy import Trust as Trust
+from .retry import Backoff as Backoff

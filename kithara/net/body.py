@@ -1,0 +1,192 @@
+"""The body of an answer, byte for byte as it comes, with a limit on every wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import aiohttp
+
+from ..errors import BodyTruncated, Closed, NetError, NetTimeout, ProtocolViolation, TooLarge
+from .answers import Where
+from .headers import Representation
+from .options import HttpOptions
+from .policy import Trust
+from .wire import Answer
+
+
+class RangedBody:
+    """Bytes [start, stop) of a representation; an async iterator over pieces of whatever size they arrive in.
+
+    It never ends silently before its end: a body that stops early raises `BodyTruncated`, after the bytes that came.
+    Bytes past the stop asked for are not given.
+
+    Attributes:
+        status: 200 or 206; 416 for an empty one at or past the end of the representation.
+        url: Where it came from in the end.
+        headers: The answer's, case-insensitive.
+        representation: Length and validators of the whole.
+        start: Offset of the first byte in the representation.
+        stop: Offset behind the last byte, or None while only the body's end will tell.
+        ranges: Whether the server serves parts.
+        endless: Whether this is a broadcast, which has no length and no end.
+        verified: Whether the end is told apart from a broken connection: by a length or by chunks.
+        trust: What the representation may lead to.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        url: str,
+        representation: Representation,
+        start: int,
+        stop: int | None,
+        ranges: bool,
+        endless: bool,
+        trust: Trust,
+        options: HttpOptions,
+        deadline: float | None,
+        on_close: Callable[[RangedBody], None],
+    ) -> None:
+        self.status = answer.status
+        self.url = url
+        self.headers: Mapping[str, str] = answer.headers
+        self.representation = representation
+        self.start = start
+        self.stop = stop
+        self.ranges = ranges
+        self.endless = endless
+        self.verified = stop is not None or answer.headers.get("Transfer-Encoding") is not None
+        self.trust = trust
+        self.received = 0
+        """Bytes given out so far."""
+        self._answer = answer
+        self._wire = answer.wire
+        self._limit = None if endless else options.max_resource_bytes - start
+        self._idle = options.idle
+        self._deadline = deadline
+        self._min_rate = options.min_rate
+        self._window_waited = 0.0
+        self._window_bytes = 0
+        self._over = status_has_no_body(answer.status)
+        self._closed: Exception | None = None
+        self._on_close = on_close
+
+    def __aiter__(self) -> RangedBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._closed is not None:
+            raise self._closed
+        if self._over:
+            self.close()
+            raise StopAsyncIteration
+        chunk = await self._next()
+        if not chunk:
+            self._check_end()
+            self._over = True
+            self.close()
+            raise StopAsyncIteration
+        room = None if self.stop is None else self.stop - self.start - self.received
+        if room is not None and len(chunk) > room:
+            chunk = chunk[:room]
+            self._over = True
+            if not chunk:
+                self.close()
+                raise StopAsyncIteration
+        self.received += len(chunk)
+        if self._limit is not None and self.received > self._limit:
+            raise self._failed(TooLarge("a body that goes on past the limit on size", **self._context))
+        return chunk
+
+    async def _next(self) -> bytes:
+        """The bytes that have arrived, waiting for some; empty at the end of what will come."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        until, kind = began + self._idle, "idle"
+        if self._deadline is not None and self._deadline < until:
+            until, kind = self._deadline, "total"
+        content = self._answer.content
+        try:
+            async with asyncio.timeout_at(until):
+                chunk = await content.readany()
+        except TimeoutError:
+            failure: NetError = NetTimeout(
+                f"no byte for {self._idle:g} s" if kind == "idle" else "the whole took too long",
+                kind=kind,
+                **self._context,
+            )
+        except aiohttp.ClientError as exc:
+            failure = self._truncated()
+            failure.__cause__ = exc
+        else:
+            if chunk and self._min_rate is not None:
+                self._measure(loop.time() - began, len(chunk), self._min_rate)
+            return chunk
+        raise self._failed(failure)
+
+    def _measure(self, waited: float, received: int, min_rate: float) -> None:
+        self._window_waited += waited
+        self._window_bytes += received
+        if self._window_waited < self._idle:
+            return
+        rate = self._window_bytes / self._window_waited
+        self._window_waited, self._window_bytes = 0.0, 0
+        if rate < min_rate:
+            raise self._failed(NetTimeout(f"{rate:.0f} bytes a second are too few", kind="rate", **self._context))
+
+    def _check_end(self) -> None:
+        expected = None if self.stop is None else self.stop - self.start
+        failure = self._wire.failure
+        if self._closed is not None:
+            raise self._closed
+        if failure is not None and not isinstance(failure, (EOFError, OSError, aiohttp.ClientError)):
+            error: NetError = ProtocolViolation(f"a malformed body after {self.received} bytes", **self._context)
+        elif failure is not None or (expected is not None and self.received < expected):
+            error = self._truncated()
+        elif self.received == 0 and self.status == 200:
+            error = ProtocolViolation("an answer without a body", **self._context)
+        else:
+            return
+        error.__cause__ = failure
+        raise self._failed(error)
+
+    def _truncated(self) -> BodyTruncated:
+        expected = None if self.stop is None else self.stop - self.start
+        return BodyTruncated(
+            f"the connection ended after {self.received} of {'?' if expected is None else expected} bytes",
+            expected=expected,
+            got=self.received,
+            **self._context,
+        )
+
+    @property
+    def _context(self) -> Where:
+        return {"url": self.url, "range": (self.start, self.stop), "operation": "reading the body"}
+
+    def _failed(self, error: Exception) -> Exception:
+        self.close(error)
+        return error
+
+    def abandon(self) -> None:
+        """End a wait for bytes under way: the client is closing."""
+        self._closed = self._closed or Closed("the HTTP client was closed", url=self.url)
+        self._wire.cut_short(EOFError("the client was closed"))
+        self.close(self._closed)
+
+    def close(self, error: Exception | None = None) -> None:
+        """Let go of the connection: back to the pool if the body was read to its end, else closed. Twice is once."""
+        if error is not None:
+            self._closed = error
+        elif self._closed is None and not self._over:
+            self._closed = Closed("this body was closed", url=self.url)
+        if not self._answer.closed:  # a body read to its end has given its connection back already
+            self._wire.abort()
+        self._answer.close()
+        self._on_close(self)
+
+
+def status_has_no_body(status: int) -> bool:
+    """Whether an answer that we accept with *status* has nothing to read."""
+    return status in (304, 416)

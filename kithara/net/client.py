@@ -1,0 +1,476 @@
+"""HTTP for media: ranges that are checked, bodies that never end silently, secrets that stay at home."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import weakref
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from ..errors import (
+    BodyTruncated,
+    Closed,
+    ContentEncodingRejected,
+    HttpStatus,
+    NetError,
+    PolicyDenied,
+    RangeMismatch,
+    RedirectRejected,
+    TooLarge,
+)
+from .answers import WHOLE, Asked, Where, accept, coding, content_length, refuse_coding, unexpected
+from .body import RangedBody
+from .headers import (
+    HARMLESS,
+    Representation,
+    checked,
+    checked_value,
+    format_range,
+    representation_of,
+)
+from .log import logger
+from .options import HttpOptions
+from .policy import IsPrivate, Target, Trust, basic_authorization, downgrades, follow, is_private, parse
+from .pool import Pool
+from .retry import Backoff
+from .wire import Answer
+
+_log = logger("net")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A small body, whole.
+
+    Attributes:
+        body: The decoded bytes; empty for a 304.
+        url: Where it came from in the end: the base of relative references in it.
+        headers: The answer's, case-insensitive.
+        representation: Length (of what was transferred) and validators.
+        status: 200, or 304 when a condition was sent and nothing has changed.
+        trust: What the document may lead to; pass it on with every URL found in it.
+    """
+
+    body: bytes
+    url: str
+    headers: Mapping[str, str]
+    representation: Representation
+    status: int
+    trust: Trust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What is known of a resource without fetching it: final URL, length and validators, ranges served or not."""
+
+    url: str
+    representation: Representation
+    ranges: bool
+    trust: Trust
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of the public face, with what stays the same through redirects and repeats."""
+
+    url: str
+    target: Target
+    headers: Mapping[str, str]
+    authorization: str | None
+    trust: Trust | None
+    until: float | None
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """An answer that is no redirect, with where it came from."""
+
+    answer: Answer
+    target: Target
+    trust: Trust
+
+
+class HttpClient:
+    """Fetches over HTTP, politely and suspiciously. An async context manager; closing twice is closing once.
+
+    May be used from several event loops; each has its own connections. Headers given here or to a call, `auth` and
+    the user info of a URL are sent to the origin of the URL that the caller named and to nobody else.
+
+    Args:
+        options: Limits and choices.
+        headers: Sent with every request to the origin that the caller names.
+        is_private: Tells which addresses a public document must not lead to.
+    """
+
+    def __init__(
+        self,
+        options: HttpOptions | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        is_private: IsPrivate = is_private,
+    ) -> None:
+        self.options = options or HttpOptions()
+        self._headers = checked(headers)
+        self._is_private = is_private
+        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = weakref.WeakKeyDictionary()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"HttpClient({self.options!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection, from whatever loop. Whoever waits for an answer or a body gets `Closed`."""
+        self._closed = True
+        here = asyncio.get_running_loop()
+        for loop, pool in list(self._pools.items()):
+            if loop is here:
+                await pool.close()
+            elif loop.is_running():
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(pool.close(), loop))
+            else:
+                pool.drop()
+        self._pools.clear()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def _pool(self) -> Pool:
+        if self._closed:
+            raise Closed("the HTTP client is closed")
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            pool = self._pools[loop] = Pool(self.options, self._is_private)
+        return pool
+
+    # ── calls ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        url: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        representation: Representation | None = None,
+        priority: int = 0,
+        trust: Trust | None = None,
+    ) -> AsyncIterator[RangedBody]:
+        """Bytes [start, stop) of *url*, or all from *start* where stop is None: one attempt, no retry.
+
+        A server that ignores ranges answers with the whole from 0: look at the body's `start`. Leaving the context
+        closes the connection, unless the body was read to its end.
+
+        Args:
+            url: What to fetch.
+            start: Offset of the first byte.
+            stop: Offset behind the last byte.
+            headers: Further headers for the origin of *url*.
+            auth: User and password for the origin of *url*.
+            representation: What is held already. A different one raises `RepresentationChanged`.
+            priority: Who goes first when all connections are busy; smaller is sooner.
+            trust: The `Document.trust` or `RangedBody.trust` of the document that named *url*.
+
+        Raises `NetError` of all kinds; `RangeMismatch` when a second try on a new connection mismatched, too.
+        """
+        if start < 0 or (stop is not None and stop <= start):
+            raise ValueError(f"[{start}, {stop}) is no range of bytes")
+        call = self._call(url, headers, auth, trust, "fetching")
+        pool = self._pool()
+        with await pool.slots.take(priority) as slot:
+            body = await self._open(pool, call, start, stop, representation)
+            try:
+                if body.status != 206:
+                    # It goes on for as long as its reader likes, which others must not have to wait for.
+                    slot.release()
+                yield body
+            finally:
+                body.close()
+
+    async def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        limit: int = 8 << 20,
+        accept_gzip: bool = False,
+        if_none_match: str | None = None,
+        if_modified_since: str | None = None,
+        priority: int = 0,
+        trust: Trust | None = None,
+    ) -> Document:
+        """A small body, whole, tried again by the rules of the options.
+
+        Args:
+            limit: The most decoded bytes; more raise `TooLarge`.
+            accept_gzip: Whether the answer may be compressed.
+            if_none_match: An entity tag; a 304 then answers with an empty body.
+            if_modified_since: An HTTP date, likewise.
+
+        Raises `HttpStatus` and the other `NetError`, `RetryExhausted` after the last attempt.
+        """
+        call = self._call(url, headers, auth, trust, "fetching")
+        wanted = {"Accept-Encoding": "gzip" if accept_gzip else "identity"}
+        if if_none_match is not None:
+            wanted["If-None-Match"] = checked_value("If-None-Match", if_none_match)
+        if if_modified_since is not None:
+            wanted["If-Modified-Since"] = checked_value("If-Modified-Since", if_modified_since)
+        backoff = Backoff(self.options.retries)
+        while True:
+            pool = self._pool()
+            try:
+                with await pool.slots.take(priority):
+                    return await self._get(pool, call, wanted, limit, accept_gzip)
+            except NetError as exc:
+                failure = exc
+            delay = backoff.next(failure)
+            if delay is not None and call.until is not None and pool.loop.time() + delay >= call.until:
+                delay = None
+            if delay is None:
+                raise backoff.final(failure)
+            _log.info("trying %s again in %.2f s after: %s", url, delay, failure)
+            await asyncio.sleep(delay)
+
+    async def probe(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        trust: Trust | None = None,
+    ) -> Probe:
+        """What *url* is, learned from one byte of it; from HEAD, too, where that does not tell the length."""
+        async with self.stream(url, 0, 1, headers=headers, auth=auth, trust=trust) as body:
+            found = Probe(url=body.url, representation=body.representation, ranges=body.ranges, trust=body.trust)
+        if found.representation.total is not None or body.endless:
+            return found
+        call = self._call(url, headers, auth, trust, "asking for the length")
+        pool = self._pool()
+        try:
+            with await pool.slots.take(0):
+                arrived = await self._arrive(pool, call, {"Accept-Encoding": "identity"}, method="HEAD")
+        except NetError:
+            return found  # HEAD is optional
+        answer = arrived.answer
+        answer.close()
+        length = answer.headers.get("Content-Length", "")
+        if answer.status in WHOLE and length.isdigit() and "Content-Encoding" not in answer.headers:
+            asked = representation_of(answer.headers, int(length))
+            if found.representation.conflict(asked) is None:
+                return Probe(url=found.url, representation=asked, ranges=found.ranges, trust=found.trust)
+        return found
+
+    # ── one exchange ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _call(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None,
+        auth: tuple[str, str] | None,
+        trust: Trust | None,
+        operation: str,
+    ) -> _Call:
+        target = parse(url, operation=operation)
+        if trust is not None and downgrades("https" if trust.secure else "http", target, self.options.allow_downgrade):
+            raise PolicyDenied(
+                "a document that came by https leads to http; allow_downgrade=True would follow it",
+                url=url,
+                operation=operation,
+            )
+        own = {**self._headers, **checked(headers)}
+        total = self.options.total
+        return _Call(
+            url=url,
+            target=target,
+            headers=own,
+            authorization=basic_authorization(*auth) if auth else target.authorization,
+            trust=trust,
+            until=None if total is None else asyncio.get_running_loop().time() + total,
+            operation=operation,
+        )
+
+    async def _arrive(self, pool: Pool, call: _Call, wanted: dict[str, str], *, method: str = "GET") -> _Arrived:
+        """Send the request, follow its redirects under the rules, and return the first answer that is none."""
+        options = self.options
+        target = call.target
+        home = call.trust.origin if call.trust else target.origin
+        at_home = target.origin == home
+        private = call.trust.private if call.trust else True
+        for _ in range(options.redirects + 1):
+            guarded = options.allow_private is False or (options.allow_private is None and not private)
+            answer = await pool.send(
+                method,
+                target,
+                self._request_headers(call, wanted, at_home),
+                guarded=guarded and options.proxy is None,
+                until=call.until,
+                operation=call.operation,
+            )
+            peer = target.address if options.proxy is not None else answer.peer
+            private = peer is not None and self._is_private(peer)
+            if answer.status not in _REDIRECTS:
+                secure = target.origin.scheme == "https"
+                return _Arrived(answer, target, Trust(origin=home, private=private, secure=secure))
+            location, status = answer.headers.get("Location"), answer.status
+            answer.close()
+            target = follow(target, location, status, allow_downgrade=options.allow_downgrade)
+            # Once away from home the caller's secrets stay off, even if a redirect leads back: it would be a
+            # stranger who chose the request that carries them.
+            at_home = at_home and target.origin == home
+        raise RedirectRejected(f"more than {options.redirects} redirects", url=call.url, operation=call.operation)
+
+    def _request_headers(self, call: _Call, wanted: dict[str, str], at_home: bool) -> dict[str, str]:
+        headers = {"User-Agent": _user_agent(), "Accept": "*/*"}
+        for name, value in call.headers.items():
+            if at_home or name.lower() in HARMLESS:
+                headers[name.title() if name.lower() in HARMLESS else name] = value
+        if at_home and call.authorization and not any(name.lower() == "authorization" for name in call.headers):
+            headers["Authorization"] = call.authorization
+        return {**headers, **wanted}
+
+    async def _open(
+        self, pool: Pool, call: _Call, start: int, stop: int | None, known: Representation | None
+    ) -> RangedBody:
+        """The body for a range; what may be a confused connection or range logic at the server gets one more chance."""
+        fresh = reprobed = False
+        while True:
+            wanted = {"Accept-Encoding": "identity"}
+            ranged = (start > 0 or stop is not None) and not reprobed
+            if ranged:
+                wanted["Range"] = format_range(start, stop)
+                if known is not None and known.if_range:
+                    wanted["If-Range"] = known.if_range
+            if fresh:
+                wanted["Connection"] = "close"
+            arrived = await self._arrive(pool, call, wanted)
+            try:
+                asked = Asked(start, stop, ranged, known, self.options.max_resource_bytes)
+                return self._accept(pool, call, arrived, asked)
+            except RangeMismatch:
+                arrived.answer.close()
+                if fresh:
+                    raise
+                fresh = True
+            except HttpStatus as exc:
+                arrived.answer.close()
+                if exc.status != 416 or reprobed:
+                    raise
+                reprobed = True
+            except BaseException:
+                arrived.answer.close()
+                raise
+
+    def _accept(self, pool: Pool, call: _Call, arrived: _Arrived, asked: Asked) -> RangedBody:
+        """The body of an answer that is what was asked for. Raises for every other."""
+        answer = arrived.answer
+        where: Where = {"url": arrived.target.text, "range": (asked.start, asked.stop), "operation": call.operation}
+        found = accept(asked, answer.status, answer.reason, answer.headers, where)
+        body = RangedBody(
+            answer,
+            url=arrived.target.text,
+            representation=found.representation,
+            start=found.start,
+            stop=found.stop,
+            ranges=found.ranges,
+            endless=found.stop is None and _is_broadcast(answer),
+            trust=arrived.trust,
+            options=self.options,
+            deadline=call.until,
+            on_close=pool.bodies.discard,
+        )
+        pool.adopt(body)
+        return body
+
+    async def _get(
+        self, pool: Pool, call: _Call, wanted: dict[str, str], limit: int, accept_gzip: bool
+    ) -> Document:
+        conditional = "If-None-Match" in wanted or "If-Modified-Since" in wanted
+        arrived = await self._arrive(pool, call, wanted)
+        answer = arrived.answer
+        where: Where = {"url": arrived.target.text, "operation": call.operation}
+        try:
+            length = content_length(answer.headers)
+            unchanged = answer.status == 304 and conditional
+            if not unchanged and (answer.status not in WHOLE or "Content-Range" in answer.headers):
+                raise unexpected(answer.status, answer.reason, answer.headers, where)
+            gzipped = accept_gzip and coding(answer.headers) in ("gzip", "x-gzip") and not unchanged
+            if not gzipped:
+                refuse_coding(answer.headers, where)
+            if length is not None and length > limit and not unchanged:
+                raise TooLarge(f"{length} bytes are more than the {limit} allowed", **where)
+            body = RangedBody(
+                answer,
+                url=arrived.target.text,
+                representation=representation_of(answer.headers, None if unchanged else length),
+                start=0,
+                stop=0 if unchanged else length,
+                ranges=False,
+                endless=False,
+                trust=arrived.trust,
+                options=self.options,
+                deadline=call.until,
+                on_close=pool.bodies.discard,
+            )
+        except BaseException:
+            answer.close()
+            raise
+        pool.adopt(body)
+        try:
+            data = await _read_whole(body, limit, gzipped)
+        finally:
+            body.close()
+        return Document(
+            body=data,
+            url=body.url,
+            headers=body.headers,
+            representation=body.representation,
+            status=answer.status,
+            trust=arrived.trust,
+        )
+
+
+async def _read_whole(body: RangedBody, limit: int, gzipped: bool) -> bytes:
+    """All of *body*, decoded, as long as it stays within *limit*."""
+    where: Where = {"url": body.url, "operation": "reading the body"}
+    decoder = zlib.decompressobj(wbits=31) if gzipped else None
+    data = bytearray()
+    async for chunk in body:
+        if decoder is not None:
+            try:
+                chunk = decoder.decompress(chunk, limit + 1 - len(data))
+            except zlib.error as exc:
+                raise ContentEncodingRejected("gzip data that cannot be decoded", **where) from exc
+        data += chunk
+        if len(data) > limit:
+            raise TooLarge(f"more than the {limit} bytes allowed", **where)
+    if decoder is not None and not decoder.eof and body.received:
+        raise BodyTruncated("gzip data that stops early", got=len(data), **where)
+    return bytes(data)
+
+
+def _is_broadcast(answer: Answer) -> bool:
+    return answer.wire.icy or any(name.lower().startswith("icy-") for name in answer.headers)
+
+
+def _user_agent() -> str:
+    try:
+        return f"kithara/{importlib.metadata.version('kithara')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "kithara/0"  # run from a source tree that was never installed

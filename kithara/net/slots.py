@@ -1,0 +1,77 @@
+"""A limit on how much happens at once, with the more urgent served first."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from types import TracebackType
+from typing import Self
+
+from ..errors import Closed
+
+
+class Slots:
+    """*limit* places; who waits is let in by priority (smaller first), then in order of arrival. One event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._order = itertools.count()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._closed = False
+
+    async def take(self, priority: int) -> Slot:
+        """A place, as soon as there is one. Raises `Closed` when the slots are closed meanwhile."""
+        if self._closed:
+            raise Closed("the HTTP client is closed")
+        if self._free > 0:
+            self._free -= 1
+            return Slot(self)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (priority, next(self._order), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._give_back()  # the place was handed over in the same moment
+            raise
+        return Slot(self)
+
+    def _give_back(self) -> None:
+        while self._waiting:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def close(self) -> None:
+        """Whoever waits gets `Closed`."""
+        self._closed = True
+        for _, _, turn in self._waiting:
+            if not turn.done():
+                turn.set_exception(Closed("the HTTP client was closed"))
+        self._waiting.clear()
+
+
+class Slot:
+    """One place, held until `release` or the end of its ``with`` block.
+
+    The block's end gives it back in the loop's next turn, when the socket of a connection that was closed with it
+    is closed as well: so there are never more of them than places.
+    """
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots: Slots | None = slots
+
+    def release(self) -> None:
+        """Give the place to the next one. A second call does nothing."""
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots._give_back()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        asyncio.get_running_loop().call_soon(self.release)

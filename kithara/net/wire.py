@@ -1,0 +1,296 @@
+"""aiohttp's connections, watched: every head is checked before aiohttp parses it, and a body ends where it says.
+
+aiohttp's parser is lenient, hands bytes of a forged second answer to the next request, drops what it has buffered when
+a connection breaks, and refuses ``ICY 200 OK``. `Wire` sits between the socket and that parser and feeds it one
+head, then exactly one body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import functools
+import ipaddress
+import re
+import socket
+from typing import Any, cast
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.resolver import ThreadedResolver
+
+from .policy import Address, IsPrivate
+
+MAX_HEAD = 64 << 10
+"""Bytes of status line and headers, informational answers before it included (RFC 9110 leaves the limit to us)."""
+MAX_LENGTH = 2**63 - 1
+
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_STATUS_LINE = re.compile(rb"(HTTP/1\.[01]|ICY) ([1-5][0-9][0-9])(?: [^\x00]*)?")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00\r\n]*)")
+_BODILESS = frozenset({204, 304})
+
+
+class BadAnswer(Exception):
+    """What the server sent is not HTTP/1."""
+
+
+class ForbiddenAddress(Exception):
+    """A name that leads only to private addresses, where those are off limits."""
+
+
+class _State(enum.Enum):
+    IDLE = "no answer is due"
+    HEAD = "status line and headers"
+    COUNTED = "a body of known length"
+    CHUNKED = "a body in chunks"
+    UNTIL_CLOSE = "a body that ends with the connection"
+
+
+class Wire(ResponseHandler):
+    """One connection.
+
+    Attributes:
+        icy: Whether the last answer began with ``ICY`` instead of ``HTTP/1``.
+        failure: Why the last body ended before its framing said so, or None. The body itself just ends.
+        uses: How many requests this connection has carried.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.icy = False
+        self.failure: BaseException | None = None
+        self.uses = 0
+        self._state = _State.IDLE
+        self._head = bytearray()
+        self._head_bytes = 0
+        self._left = 0
+        self._bodiless = False
+
+    def set_response_params(self, **params: Any) -> None:
+        self.uses += 1
+        self.icy = False
+        self.failure = None
+        self._state = _State.HEAD
+        self._head.clear()
+        self._head_bytes = 0
+        self._bodiless = bool(params.get("skip_payload"))
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        if not data:  # aiohttp's way to wake its paused parser
+            super().data_received(data)
+            self._settle()
+        while data:
+            if self._state is _State.HEAD:
+                data = self._feed_head(data)
+            elif self._state is _State.COUNTED:
+                data = self._feed_counted(data)
+            elif self._state is _State.IDLE:
+                # Bytes that answer nothing we asked: whatever they say, the next answer must not be taken from here.
+                self._hang_up()
+                return
+            else:
+                super().data_received(data)
+                self._settle()
+                return
+
+    def _feed_head(self, data: bytes) -> bytes:
+        """Collect the head; once it is whole and good, hand it on. Returns the bytes behind it."""
+        searched = max(0, len(self._head) - 3)
+        self._head += data
+        end = _HEAD_END.search(self._head, searched)
+        size = end.end() if end else len(self._head)
+        if self._head_bytes + size > MAX_HEAD:
+            return self._refuse(f"more than {MAX_HEAD} bytes of headers")
+        if not _may_begin(self._head):
+            return self._refuse("an answer that does not begin with HTTP/1")
+        if end is None:
+            return b""
+        head, rest = bytes(self._head[:size]), bytes(self._head[size:])
+        self._head.clear()
+        self._head_bytes += size
+        try:
+            status, length, chunked, icy = inspect_head(head)
+        except BadAnswer as exc:
+            return self._refuse(str(exc))
+        if icy:
+            self.icy = True
+            head = b"HTTP/1.0" + head[3:]
+        if 100 <= status < 200:
+            super().data_received(head)
+            return rest
+        if self._bodiless or status in _BODILESS or length == 0:
+            self._state = _State.IDLE
+        elif chunked:
+            self._state = _State.CHUNKED
+        elif length is not None:
+            self._state, self._left = _State.COUNTED, length
+        else:
+            self._state = _State.UNTIL_CLOSE
+        if self._state is _State.IDLE and rest:
+            self._should_close = True
+        super().data_received(head)
+        return rest
+
+    def _feed_counted(self, data: bytes) -> bytes:
+        if len(data) > self._left:
+            data, rest = data[: self._left], data[self._left :]
+            self._should_close = True  # before the body ends, for then the connection goes back to the pool
+        else:
+            rest = b""
+        self._left -= len(data)
+        if self._left == 0:
+            self._state = _State.IDLE
+        super().data_received(data)
+        return rest
+
+    def _settle(self) -> None:
+        """Notice the end of a chunked body."""
+        payload = self._payload
+        if self._state is _State.CHUNKED and (payload is None or payload.is_eof()):
+            self._state = _State.IDLE
+
+    def _refuse(self, why: str) -> bytes:
+        self._hang_up()
+        self.set_exception(BadAnswer(why))
+        return b""
+
+    def _hang_up(self) -> None:
+        self._should_close = True
+        self._state = _State.IDLE
+        if self.transport is not None:
+            self.transport.abort()
+
+    def set_exception(self, exc: BaseException, *cause: Any) -> None:
+        self.cut_short(exc)
+        super().set_exception(exc, *cause)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if exc is not None or self._state is not _State.UNTIL_CLOSE:
+            self.cut_short(exc or EOFError("the connection was closed within the body"))
+        super().connection_lost(exc)
+
+    def cut_short(self, failure: BaseException) -> None:
+        """End the body under way after the bytes that came, and remember why."""
+        payload = self._payload
+        self._should_close = True
+        if payload is not None and not payload.is_eof():
+            self.failure = failure
+            self._payload = None
+            self._state = _State.IDLE
+            payload.feed_eof()
+
+
+def _may_begin(head: bytearray) -> bool:
+    """Whether *head*, as far as it has come, begins a status line."""
+    return any(bytes(head[: len(word)]) == word[: len(head)] for word in (b"HTTP/1.", b"ICY "))
+
+
+def inspect_head(head: bytes) -> tuple[int, int | None, bool, bool]:
+    """Status, declared length, chunked or not, ICY or not, of a whole *head*.
+
+    Raises `BadAnswer` for what RFC 9112 forbids and for what would let two readers disagree about where the body ends.
+    """
+    lines = re.split(rb"\r?\n", head.rstrip(b"\r\n"))
+    match = _STATUS_LINE.fullmatch(lines[0])
+    if match is None:
+        raise BadAnswer("a malformed status line")
+    status = int(match[2])
+    if status == 101:
+        raise BadAnswer("a switch of protocols that was not asked for")
+    lengths: set[bytes] = set()
+    codings: list[bytes] = []
+    for line in lines[1:]:
+        if line[:1] in (b" ", b"\t"):
+            raise BadAnswer("a folded header line")
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            raise BadAnswer("a malformed header line")
+        name, value = field[1].lower(), field[2].strip(b" \t")
+        if name == b"content-length":
+            lengths.update(part.strip(b" \t") for part in value.split(b","))
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
+    if len(lengths) > 1:
+        raise BadAnswer("two different lengths")
+    if lengths and codings:
+        raise BadAnswer("both Content-Length and Transfer-Encoding")
+    if codings and codings != [b"chunked"]:
+        raise BadAnswer("a transfer coding that was not asked for")
+    length: int | None = None
+    for text in lengths:
+        if not text.isdigit() or len(text) > 19 or int(text) > MAX_LENGTH:
+            raise BadAnswer("a Content-Length that is no length")
+        length = int(text)
+    return status, length, bool(codings), match[1] == b"ICY"
+
+
+class Answer(aiohttp.ClientResponse):
+    """A response that remembers its connection, which aiohttp forgets once the body is in.
+
+    Attributes:
+        wire: The connection.
+        peer: The address of the other end, or None when the transport does not tell.
+    """
+
+    wire: Wire
+    peer: Address | None
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        assert isinstance(protocol, Wire)
+        self.wire = protocol
+        name = None if connection.transport is None else connection.transport.get_extra_info("peername")
+        self.peer = _address(name[0]) if name else None
+        return await super().start(connection)
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names to their public addresses only.
+
+    What it returns is what is connected to, so a name server that answers differently the second time gains nothing.
+    """
+
+    def __init__(self, is_private: IsPrivate) -> None:
+        self._resolver = ThreadedResolver()
+        self._is_private = is_private
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        allowed = [one for one in found if not self._is_private(ipaddress.ip_address(one["host"]))]
+        if not allowed:
+            raise ForbiddenAddress(f"{host} leads to a private address")
+        return allowed
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class Connector(aiohttp.TCPConnector):
+    """A pool of `Wire` connections; how many may be open is not its business."""
+
+    def __init__(self, *, resolver: AbstractResolver | None = None) -> None:
+        super().__init__(limit=0, resolver=resolver or ThreadedResolver())
+        factory = functools.partial(Wire, loop=asyncio.get_running_loop())
+        self._factory = cast("functools.partial[ResponseHandler]", factory)
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Connection:
+        """A connection; one that no request has used yet, where this request will not keep it."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if req.headers.get("Connection") != "close" or not isinstance(protocol, Wire) or protocol.uses == 0:
+                return connection
+            connection.close()
