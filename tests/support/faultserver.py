@@ -24,6 +24,7 @@ ends every script.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import random
@@ -402,7 +403,7 @@ class FaultServer:
         self._tls = tls
         self._scripts: dict[str, list[list[Step]]] = {}
         self._gates: dict[str, threading.Event] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -491,6 +492,10 @@ class FaultServer:
                     return False
                 self._changed.wait(min(left, 0.05))
             return True
+
+    async def sees(self, condition: Callable[[], Any], timeout: float = 10.0) -> bool:
+        """`wait_until` for a test that runs in an event loop, which goes on meanwhile."""
+        return await asyncio.to_thread(self.wait_until, condition, timeout)
 
     def open_now(self) -> int:
         """Connections that the client holds open at this moment."""
