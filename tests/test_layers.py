@@ -36,7 +36,6 @@ GATHERERS = ("__init__", "__main__")  # of the package itself; they may import e
 NARROW = {
     "abr": {*LEAVES},
     "net": {*LEAVES},  # knows no storage
-    "_core": {"errors"},
 }
 
 

@@ -7,14 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
 import kithara
-
-if TYPE_CHECKING:
-    from kithara import AssetStore, SyncReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +32,13 @@ class Access:
     timeout: float | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
-    def store(self) -> AssetStore | Literal[False] | None:
+    def store(self) -> kithara.AssetStore | Literal[False] | None:
         """What `kithara.open` takes as its store."""
         if not self.keep:
             return False
         return None if self.cache is None else kithara.AssetStore(self.cache)
 
-    def open(self, what: str, *, refresh: bool = False) -> SyncReader:
+    def open(self, what: str, *, refresh: bool = False) -> kithara.SyncReader:
         """A reader of *what*, ``-`` being the standard input. The caller closes it."""
         return kithara.open(
             what,

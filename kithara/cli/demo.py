@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -24,9 +24,6 @@ from .access import json_option
 from .console import bytes_progress, errors_console, results_console, say_json, size, sparse_bar
 from .origin import Origin
 from .recorder import SAMPLE_TYPES, Recorder
-
-if TYPE_CHECKING:
-    from kithara import AssetStore, SyncReader
 
 SONG, LATE_INDEX = "lyre.flac", "lyre.m4a"
 NEAR_END = 0.9
@@ -54,7 +51,7 @@ class Show:
     steps: list[Step] = field(default_factory=list)
 
     @contextmanager
-    def step(self, name: str, reader: SyncReader | None = None) -> Iterator[Step]:
+    def step(self, name: str, reader: kithara.SyncReader | None = None) -> Iterator[Step]:
         """Measure the block as one step; *reader* shows which parts are here after it."""
         step = Step(name=name)
         mark, started = self.origin.mark(), time.monotonic()
@@ -110,7 +107,7 @@ def demo(out: Path, rate: int, delay: float, seconds: int, as_json: bool) -> int
     return _verdict(show, wav, sent, len(bodies[SONG]), as_json=as_json)
 
 
-def _online(show: Show, store: AssetStore, url: str, music: npt.NDArray[np.int16], wav: Path) -> None:
+def _online(show: Show, store: kithara.AssetStore, url: str, music: npt.NDArray[np.int16], wav: Path) -> None:
     with show.step("first byte") as step:
         reader = kithara.open(url, store=store)
         first = reader.read(4)
@@ -131,7 +128,7 @@ def _online(show: Show, store: AssetStore, url: str, music: npt.NDArray[np.int16
                 _check(step, _decode_to(wav, decoder, reader, quiet=show.quiet), music)
 
 
-def _decode_to(wav: Path, decoder: kithara.Decoder, reader: SyncReader, *, quiet: bool) -> npt.NDArray[Any]:
+def _decode_to(wav: Path, decoder: kithara.Decoder, reader: kithara.SyncReader, *, quiet: bool) -> npt.NDArray[Any]:
     decoder.seek(0)
     spec = decoder.spec
     blocks = []
@@ -149,7 +146,7 @@ def _decode_to(wav: Path, decoder: kithara.Decoder, reader: SyncReader, *, quiet
     return np.concatenate(blocks)
 
 
-def _late_index(show: Show, store: AssetStore, url: str) -> None:
+def _late_index(show: Show, store: kithara.AssetStore, url: str) -> None:
     with show.step("m4a, index at its end: first sample") as step:
         with kithara.open(url, store=store) as reader, kithara.Decoder(reader) as decoder:
             decoder.read(1)
@@ -159,7 +156,7 @@ def _late_index(show: Show, store: AssetStore, url: str) -> None:
         step.note = f"{missing / max(1, length):.0%} of it not fetched yet"
 
 
-def _offline(show: Show, store: AssetStore, url: str, music: npt.NDArray[np.int16]) -> None:
+def _offline(show: Show, store: kithara.AssetStore, url: str, music: npt.NDArray[np.int16]) -> None:
     with (
         show.step("origin off: all of it from the cache") as step,
         kithara.open(url, store=store, offline=True) as reader,

@@ -10,18 +10,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import click
 from rich.progress import Progress, TaskID
 
+import kithara
+
 from ..errors import KitharaError, LocalFileError, redact_url
 from .access import Access, access_options, json_option, quiet_option
 from .console import bytes_progress, error_record, errors_console, say_error, say_json, size, sparse_bar
-
-if TYPE_CHECKING:
-    from kithara import SyncReader
 
 BLOCK = 64 * 1024
 
@@ -93,7 +92,7 @@ def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, prog
     )
 
 
-def _read_through(reader: SyncReader, copy: BinaryIO | None, progress: Progress, task: TaskID) -> int:
+def _read_through(reader: kithara.SyncReader, copy: BinaryIO | None, progress: Progress, task: TaskID) -> int:
     buffer = bytearray(BLOCK)
     view = memoryview(buffer)
     position = 0
@@ -107,7 +106,7 @@ def _read_through(reader: SyncReader, copy: BinaryIO | None, progress: Progress,
     return position
 
 
-def _here(reader: SyncReader) -> int:
+def _here(reader: kithara.SyncReader) -> int:
     return sum(stop - start for start, stop in reader.available_ranges())
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import click
 import numpy as np
@@ -16,9 +16,6 @@ import kithara
 
 from .access import Access, access_options, quiet_option
 from .console import clock, errors_console, seconds_progress, size
-
-if TYPE_CHECKING:
-    from kithara import PcmSpec
 
 BLOCK_SECONDS = 0.05
 
@@ -45,7 +42,7 @@ class Nothing:
 
 
 @contextmanager
-def opened_output(spec: PcmSpec, *, null: bool) -> Iterator[Output]:
+def opened_output(spec: kithara.PcmSpec, *, null: bool) -> Iterator[Output]:
     """The sound card where there is one and *null* does not rule it out, else `Nothing`."""
     if null:
         yield Nothing(spec.rate)
