@@ -109,7 +109,6 @@ class Request:
         interval: The ``[start, stop)`` of the body that the answer is about.
         sent: Body bytes the kernel has taken so far.
         ended: `time.monotonic()` when the answer ended, or None before.
-        complete: Whether the whole answer went out.
     """
 
     method: str
@@ -121,7 +120,12 @@ class Request:
     interval: tuple[int, int] = (0, 0)
     sent: int = 0
     ended: float | None = None
-    complete: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole answer went out."""
+        start, stop = self.interval
+        return self.status != 0 and (self.method == "HEAD" or self.sent == stop - start)
 
 
 class Mark:
@@ -269,8 +273,8 @@ class Origin:
         if body is None or request.method == "HEAD":
             stop = start
         pieces = body.blocks(start, stop, self.sizes()) if body is not None else iter(())
-        request.complete = send(connection, pieces, self.link, lambda count: self._passed(request, count))
-        return keep and request.complete and request.sent == stop - start
+        sent = send(connection, pieces, self.link, lambda count: self._passed(request, count))
+        return keep and sent and request.complete
 
     def _select(self, request: Request, body: Body, headers: dict[str, str]) -> tuple[int, int, int]:
         """The status and the interval of *body* that *request* asks for; fills in *headers*."""
