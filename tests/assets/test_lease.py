@@ -134,10 +134,8 @@ def test_a_child_that_lives_on_does_not_keep_its_parents_locks(table, tmp_path):
         "from kithara.storage.files import Directory\n"
         f"table = LockTable(Directory.open({str(tmp_path)!r}))\n"
         "lock = table.shared(PIN, 'a')\n"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    signal.pause()\n"
-        "print(child, flush=True)\n"
+        "if os.fork() == 0:\n"
+        "    print(os.getpid(), flush=True)\n"  # by the child: what it does after a fork is done by then
         "signal.pause()\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
