@@ -1,9 +1,10 @@
 """The index of hints."""
 
 import logging
-import multiprocessing
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -172,20 +173,17 @@ def test_the_file_is_private(path, index):
         assert os.stat(path + suffix).st_mode & 0o777 == 0o600
 
 
-def _put_many(path, start):
-    index = Index(path)
-    for number in range(start, start + 200):
-        index.put(f"a{number}", "x", 1, complete=True)
-    index.close()
-
-
 def test_two_processes_write_at_once_and_nothing_is_lost(path):
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_put_many, args=(path, start)) for start in (0, 1000)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(30)
+    code = (
+        "import sys\n"
+        "from kithara.assets.index import Index\n"
+        "index = Index(sys.argv[1])\n"
+        "for number in range(int(sys.argv[2]), int(sys.argv[2]) + 200):\n"
+        "    index.put(f'a{number}', 'x', 1, complete=True)\n"
+        "index.close()\n"
+    )
+    workers = [subprocess.Popen([sys.executable, "-c", code, path, start]) for start in ("0", "1000")]
+    assert [worker.wait(30) for worker in workers] == [0, 0]
     index = Index(path)
     assert index.totals() == (400, 400)
     index.close()
