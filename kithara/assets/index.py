@@ -198,21 +198,29 @@ class Index:
                 db.executemany("UPDATE assets SET used = ? WHERE name = ?", [(u + ahead, n) for u, n in stamps])
                 self._counter += ahead
 
-    def put(
-        self, name: str, path: str, size: int, *, complete: bool, facts: str | None = None, label: str | None = None
-    ) -> None:
-        """The resource *path* of the asset *name* takes *size* bytes of the disk; *facts* is JSON of validators."""
+    def enter(self, name: str, path: str, label: str | None = None) -> bool:
+        """Have rows for the resource *path* of *name*, of no size where there were none; whether the asset is new."""
+        new = False
         with self._lock, self._database() as db, _transaction(db):
             self._counter += 1
+            new = db.execute("SELECT 1 FROM assets WHERE name = ?", (name,)).fetchone() is None
             db.execute(
                 "INSERT INTO assets (name, used, label) VALUES (?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET label = ifnull(excluded.label, label)",
                 (name, self._counter, label),
             )
+            db.execute("INSERT OR IGNORE INTO resources VALUES (?, ?, 0, 0, NULL)", (name, path))
+        return new
+
+    def put(
+        self, name: str, path: str, size: int, *, complete: bool, facts: str | None = None, label: str | None = None
+    ) -> None:
+        """The resource *path* of the asset *name* takes *size* bytes of the disk; *facts* is JSON of validators."""
+        self.enter(name, path, label)
+        with self._lock, self._database() as db:
             db.execute(
-                "INSERT INTO resources VALUES (?, ?, ?, ?, ?) ON CONFLICT (asset, path) DO UPDATE SET "
-                "size = excluded.size, complete = excluded.complete, facts = ifnull(excluded.facts, facts)",
-                (name, path, size, int(complete), facts),
+                "UPDATE resources SET size = ?, complete = ?, facts = ifnull(?, facts) WHERE asset = ? AND path = ?",
+                (size, int(complete), facts, name, path),
             )
 
     def facts(self, name: str, path: str) -> str | None:
@@ -271,10 +279,13 @@ class Index:
             found = db.execute(query, tuple(values)).fetchall()
         return [AssetRow(name=n, used=u, size=s, keep=bool(k), label=t) for n, u, s, k, t in found]
 
-    def replace_all(self, assets: Iterable[tuple[str, bool, Iterable[tuple[str, int, bool]]]]) -> None:
+    def replace_all(
+        self, assets: Iterable[tuple[str, bool, Iterable[tuple[str, int, bool]]]], *, drop_missing: bool = True
+    ) -> None:
         """Bring the rows in line with a scan: ``(name, keep, [(path, size, complete), …])``, one transaction an asset.
 
-        Order of use, labels and facts of rows that exist stay.
+        Order of use, labels and facts of rows that exist stay. Rows of assets that the scan did not see go, unless
+        *drop_missing* is False.
         """
         seen = set()
         for name, kept, resources in assets:
@@ -293,7 +304,7 @@ class Index:
                     "size = excluded.size, complete = excluded.complete",
                     [(name, path, size, int(complete)) for path, (size, complete) in found.items()],
                 )
-        for row in self.rows():
+        for row in self.rows() if drop_missing else ():
             if row.name not in seen:
                 self.drop(row.name)
 

@@ -19,7 +19,7 @@ import time
 import weakref
 from typing import Final, Self
 
-from ..errors import Busy, StoreIo
+from ..errors import Busy, ReadOnlyStore, StoreIo
 from ..storage.files import Directory, store_error
 
 PIN: Final = "pin"
@@ -64,9 +64,12 @@ class Lock:
 
 
 class LockTable:
-    """The locks of one store, in the file *name* of *directory*. Thread-safe; waits only in `shared`."""
+    """The locks of one store, in the file *name* of *directory*. Thread-safe; waits only in `shared`.
 
-    def __init__(self, directory: Directory, name: str = "locks") -> None:
+    Without a directory, or where that cannot be written, the locks are between the threads of this process only.
+    """
+
+    def __init__(self, directory: Directory | None, name: str = "locks") -> None:
         self._directory = directory
         self._name = name
         self._fd = -1
@@ -142,9 +145,14 @@ class LockTable:
             self._condition.notify_all()
 
     def _set(self, kind: int, offset: int) -> bool:
+        if self._directory is None:
+            return True
         if self._fd < 0:
             try:
                 self._fd = self._directory.open_file(self._name, os.O_RDWR | os.O_CREAT)
+            except ReadOnlyStore:
+                self._directory = None  # so there is nobody who could write either
+                return True
             except FileNotFoundError as exc:
                 raise store_error(exc, "opening the lock file", self._directory.shown(self._name)) from exc
         try:

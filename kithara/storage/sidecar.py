@@ -7,6 +7,7 @@ sidecar: `decode` answers None and the partial is begun anew.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from dataclasses import asdict, dataclass
 from typing import Any, Self, TypeGuard
@@ -69,6 +70,15 @@ class Sidecar:
     device: int
     validators: Validators
     ranges: Runs
+
+    def vouches_for(self, key: str, facts: os.stat_result) -> bool:
+        """Whether it is about the very file that *facts* are of, and that file can hold what it claims."""
+        return (
+            self.key == key
+            and (self.inode, self.device) == (facts.st_ino, facts.st_dev)
+            and facts.st_nlink == 1
+            and all(stop <= facts.st_size for _, stop in self.ranges[-1:])
+        )
 
     def encode(self) -> bytes:
         """The file's content: of too many runs the largest that fit into 64 KiB."""

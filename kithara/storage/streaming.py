@@ -44,6 +44,21 @@ class Held(Protocol):
     def release(self) -> None: ...
 
 
+class Kept(Protocol):
+    """What a keeper sees of a resource."""
+
+    validators: Validators
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def length(self) -> int | None: ...
+    @property
+    def on_disk(self) -> bool:
+        """Whether the names in the cache are this one's."""
+        ...
+
+
 class Keeper:
     """Whoever keeps a resource: the one in charge of its cache. This one keeps nothing and allows everything."""
 
@@ -59,10 +74,14 @@ class Keeper:
         """Have *size* bytes more keep the limits; *pressing*: the disk itself is full. Whether any were freed."""
         return False
 
-    def saved(self, resource: StreamingResource) -> None:
+    def allow(self, size: int) -> bool:
+        """Whether *size* bytes more may be taken at all, where the limit is a hard one."""
+        return True
+
+    def saved(self, resource: Kept) -> None:
         """The resource takes another amount of disk, or was committed."""
 
-    def ended(self, resource: StreamingResource) -> None:
+    def ended(self, resource: Kept) -> None:
         """The resource failed, was cancelled, closed, discarded or superseded: the next open is to start anew."""
 
     def writer(self) -> Held | None:
@@ -244,12 +263,7 @@ class StreamingResource(FileResource):
         if sidecar is None or fd is None:
             return None
         facts = os.fstat(fd)
-        if (
-            sidecar.key == self._identity
-            and (sidecar.inode, sidecar.device) == (facts.st_ino, facts.st_dev)
-            and facts.st_nlink == 1
-            and all(stop <= facts.st_size for _, stop in sidecar.ranges[-1:])
-        ):
+        if sidecar.vouches_for(self._identity, facts):
             return _Found(
                 fd, facts.st_ino, generation=sidecar.generation, ranges=sidecar.ranges, validators=sidecar.validators
             )
@@ -312,6 +326,7 @@ class StreamingResource(FileResource):
         self._reserved = not failed
         if failed:
             raise store_error(OSError(failed, os.strerror(failed)), f"reserving {length} bytes", self.shown)
+        self._keeper.saved(self)
 
     def _set_aside(self, length: int, missing: int) -> int:
         """0, or the errno that says why there is no room."""
@@ -337,7 +352,7 @@ class StreamingResource(FileResource):
 
     def _write_at_once(self, offset: int, data: Any) -> int:
         with self._writing:  # the reservation must not be given back meanwhile
-            if self._writer is None and self.status == "active" and not self.closed:
+            if self._writer is None and self._named and self.status == "active" and not self.closed:
                 raise Busy(f"{self.shown} is being written by another process", operation="writing")
             new = super().write_at(offset, data)
             if new:
@@ -345,6 +360,11 @@ class StreamingResource(FileResource):
                 if self._dirty_since is None:
                     self._dirty_since = time.monotonic()
             return new
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the names on the disk are this one's: not discarded, and not superseded."""
+        return self._named
 
     @property
     def dirty(self) -> int:
