@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs tests of the core against a core built with a sanitizer, beside the ordinary build.
+# Runs tests of the core and the storage against a core built with a sanitizer, beside the ordinary build.
 #
 #   tests/sanitize.sh asan [tests...]     addresses and undefined behaviour
 #   tests/sanitize.sh tsan [tests...]     data races
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 mode=${1:?asan or tsan}
 shift
-tests=("${@:-tests/core}")
+if (($#)); then tests=("$@"); else tests=(tests/core tests/storage); fi
 python=${PYTHON:-$root/.venv/bin/python}
 case $python in /*) ;; *) python=$(command -v "$python") ;; esac
 library=$root/build/$mode/lib
@@ -29,7 +29,7 @@ asan)
     ;;
 tsan)
     preload=$(runtime tsan)
-    export TSAN_OPTIONS=halt_on_error=0:exitcode=66:handle_sigbus=0:suppressions=$root/tests/tsan-suppressions.txt
+    export TSAN_OPTIONS=halt_on_error=0:exitcode=66:handle_sigbus=0
     ;;
 *)
     echo "asan or tsan, not $mode" >&2

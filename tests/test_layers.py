@@ -20,7 +20,8 @@ PACKAGE = Path(kithara.__file__).parent
 LAYERS = (
     ("cli", "fsspec", "stream"),
     ("decode",),
-    ("opening", "portal"),
+    ("opening",),
+    ("portal",),
     ("file", "hls"),
     ("abr",),
     ("fetch",),

@@ -22,7 +22,7 @@ class Access:
         cache: The folder of the cache; None for the platform's.
         keep: Whether what is fetched is kept.
         offline: Whether to stay away from the network.
-        timeout: Seconds that one wait for bytes may take, or None for the library's own limits.
+        timeout: Seconds that opening may take, or None for the library's own limits.
         headers: Request headers.
     """
 
@@ -66,7 +66,7 @@ def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Folder of the cache.")
     @click.option("--no-cache", is_flag=True, help="Keep nothing.")
     @click.option("--offline", is_flag=True, help="Use the cache only; never the network.")
-    @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Longest wait for bytes, in seconds.")
+    @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that opening may take.")
     @click.option("-H", "--header", "headers", multiple=True, callback=_headers, help="A request header; repeatable.")
     @functools.wraps(command)
     def wrapped(
