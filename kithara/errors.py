@@ -138,7 +138,7 @@ class KitharaError(Exception):
 
 
 def _rebuild(cls: type[Any], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
-    again = cls.__new__(cls)
+    again: Any = cls.__new__(cls)  # type: ignore[call-overload]
     again.args = args
     for name, value in state.items():
         setattr(again, name, value)

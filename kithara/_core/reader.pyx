@@ -23,6 +23,7 @@ from .store cimport (
     deadline_after,
     raise_outcome,
     ramp,
+    rounded,
     signalled,
 )
 from .sync cimport (
@@ -303,7 +304,7 @@ cdef class SyncReader:
             raise ValueError(f"whence={whence}: expected 0, 1 or 2")
         answer = self.seek_to(target)
         if answer < 0:
-            if answer == -INTERRUPTED:
+            if answer == -<int64_t>INTERRUPTED:
                 raise errors.InvalidSeek(f"negative position {target}", url=self._store.label, operation="seeking")
             raise_outcome(self._store, <Outcome>(-answer), target, target)
         return target
@@ -418,7 +419,7 @@ cdef class SyncReader:
             got = self.answer(<char *>view.buf, view.len, whole)
         finally:
             PyBuffer_Release(&view)
-        return None if got == -MISSING else got
+        return None if got == -<int64_t>MISSING else got
 
     cdef object _read(self, int64_t size, bint whole):
         cdef int64_t got, left, length
@@ -432,7 +433,7 @@ cdef class SyncReader:
             return self._read_growing(size)
         data = PyBytes_FromStringAndSize(NULL, size)
         got = self.answer(PyBytes_AsString(data), size, whole)
-        if got == -MISSING:
+        if got == -<int64_t>MISSING:
             return None
         return data if got == size else data[:got]
 
@@ -463,13 +464,13 @@ cdef class SyncReader:
             hasty, patient = (ALL_NOW, WHOLE) if whole else (NOW, SOME)
         if size < RELEASE_FROM and not self.always_release and not self._store.cold:
             got = self.take(into, size, hasty)
-            if got != -MISSING or hasty == patient:
-                if got < 0 and got != -MISSING:
+            if got != -<int64_t>MISSING or hasty == patient:
+                if got < 0 and got != -<int64_t>MISSING:
                     self.check_outcome(got, size)
                 return got
         with nogil:
             got = self.take(into, size, patient)
-        if got < 0 and (got != -MISSING or self.is_blocking):
+        if got < 0 and (got != -<int64_t>MISSING or self.is_blocking):
             self.check_outcome(got, size)
         return got
 
@@ -498,11 +499,11 @@ cdef class SyncReader:
         cdef int64_t epoch, floor, until = 0
         cdef Outcome outcome
         if position < 0:
-            return -INTERRUPTED
+            return -<int64_t>INTERRUPTED
         if self._store.forward_only:
             outcome = self._store.glance(position, position + 1, &until)
             if outcome == BACKWARD:
-                return -BACKWARD
+                return -<int64_t>BACKWARD
         # The position first: whoever sees the new epoch must find the new position (see `take`).
         kt_store(&self.position, position)
         kt_store(&self.cursor.position, position)
@@ -518,7 +519,7 @@ cdef class SyncReader:
         return position
 
     cdef Outcome wait_for(self, int64_t start, int64_t stop, int64_t deadline) noexcept nogil:
-        return self._store.wait(start, stop, stop, deadline, &self.level, kt_load(&self.level.epoch))
+        return self._store.wait(start, stop, rounded(start, stop), deadline, &self.level, kt_load(&self.level.epoch))
 
     cdef Outcome hold(self) noexcept nogil:
         """Take the turn of reading. Others of the same reader wait until `let_go`."""
@@ -562,10 +563,10 @@ cdef class SyncReader:
         cdef Outcome outcome
         cdef bint waited
         if kt_load(&self.level.closed):
-            return -CLOSED
+            return -<int64_t>CLOSED
         outcome = self.hold()
         if outcome != READY:
-            return -outcome
+            return -<int64_t>outcome
         while True:  # once, and again after each seek that came between
             epoch = kt_load(&self.level.epoch)  # before the position: see seek_to
             position = kt_load(&self.position)
@@ -587,7 +588,7 @@ cdef class SyncReader:
                     break
                 want = kt_load(&self.cursor.hint_stop)
                 if want <= position + got:
-                    want = position + size
+                    want = rounded(position + got, position + size)
                 outcome = self._store.wait(
                     position + got, position + got + 1, want, INT64_MAX, &self.level, epoch
                 )
@@ -604,7 +605,7 @@ cdef class SyncReader:
             if outcome == MISSING and manner == NOW:
                 self._store.nudge(position)
             self.let_go()
-            return -outcome
+            return -<int64_t>outcome
         if kt_load(&self._store.demanded):
             self.look_ahead(until)
         self.let_go()

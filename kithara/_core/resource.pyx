@@ -144,13 +144,13 @@ cdef class Resource(Store):
         cdef Outcome outcome = self.check()
         cdef int failed = 0, slot
         if outcome != READY:
-            return -outcome
+            return -<int>outcome
         while True:
             kt_lock(&self.monitor)
             if not self.claimed.gap(position, stop, &start, &end):
                 break
             if kt_load(&self.state) != ACTIVE:
-                failed = -(CANCELLED if kt_load(&self.state) == CANCELLED_FOR_GOOD else FAILED)
+                failed = -<int>CANCELLED if kt_load(&self.state) == CANCELLED_FOR_GOOD else -<int>FAILED
                 break
             failed = self.claimed.insert(start, end)
             if failed:

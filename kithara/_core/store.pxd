@@ -111,9 +111,11 @@ cdef class Store:
 
 cdef class Watch:
     cdef Waiter waiter
+    cdef int64_t stop
     cdef object callback
 
 cdef Outcome signalled() noexcept nogil
 cdef int64_t deadline_after(object timeout) except -1
 cdef int raise_outcome(Store store, Outcome outcome, int64_t start, int64_t stop) except -1
+cdef int64_t rounded(int64_t start, int64_t stop) noexcept nogil
 cdef int64_t ramp(Cursor *cursor, int64_t look_ahead) noexcept nogil

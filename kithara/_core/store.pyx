@@ -45,7 +45,7 @@ cdef extern from "Python.h":
 # A transfer whose position is within this of a missing byte will bring it soon; telling the producer gains nothing.
 cdef enum:
     SOON = 1 << 18
-    FIRST_AHEAD = 1 << 14
+    QUANTUM = 1 << 14  # what a miss asks for is rounded up to this
     MOST_WANTED = 64
 
 # The main thread looks for signals this often; others need no look, only an upper bound.
@@ -121,7 +121,7 @@ cdef class Store:
         outcome = self.glance(start, stop, &until)
         if outcome == MISSING:
             with nogil:
-                outcome = self.wait(start, stop, stop, deadline, NULL, 0)
+                outcome = self.wait(start, stop, rounded(start, stop), deadline, NULL, 0)
         if outcome == READY:
             return WaitOutcome.READY
         if outcome == ENDED:
@@ -229,15 +229,18 @@ cdef class Store:
         kt_unlock(&self.monitor)
 
     def wanted(self) -> list:
-        """What is missing and wanted: ``(start, stop, waiting)`` for each demand, waiters first in order of arrival.
+        """What is missing and wanted: ``(start, stop, need)`` for each demand, in the order of urgency of its kind.
 
-        Each is the first hole in what the demand asks for. Looking counts as having been told: the next new demand
-        calls the producer again.
+        Each is the first hole in what the demand asks for. The need is 0 for one who waits, in order of arrival; 1
+        for what lies ahead of a cursor that has less than half of its look-ahead left; 2 where more is left, so that
+        nothing new need be asked for yet. Looking counts as having been told: the next new demand calls the producer
+        again.
         """
         cdef int64_t starts[MOST_WANTED]
         cdef int64_t stops[MOST_WANTED]
-        cdef int64_t position, stop
-        cdef int count = 0, waiting, index
+        cdef int needs[MOST_WANTED]
+        cdef int64_t position, stop, ahead
+        cdef int count = 0, index
         cdef Waiter *waiter
         cdef Cursor *cursor
         self._use()
@@ -246,20 +249,24 @@ cdef class Store:
         waiter = self.first_waiter
         while waiter != NULL and count < MOST_WANTED:
             if self.hole(waiter.start, self.clipped(waiter.stop), &starts[count], &stops[count]):
+                needs[count] = 0
                 count += 1
             waiter = waiter.next
-        waiting = count
         cursor = self.first_cursor
         while cursor != NULL and count < MOST_WANTED:
             position = kt_load(&cursor.position)
             stop = kt_load(&cursor.hint_stop)
-            if stop <= position:
-                stop = position + ramp(cursor, self.look_ahead)
+            ahead = stop - position
+            if ahead <= 0:
+                ahead = ramp(cursor, self.look_ahead)
+                stop = position + ahead
+                ahead //= 2
             if self.hole(position, self.clipped(stop), &starts[count], &stops[count]):
+                needs[count] = 1 if starts[count] - position < ahead else 2
                 count += 1
             cursor = cursor.next
         kt_unlock(&self.monitor)
-        return [(starts[index], stops[index], index < waiting) for index in range(count)]
+        return [(starts[index], stops[index], needs[index]) for index in range(count)]
 
     @property
     def cursors(self) -> list:
@@ -290,8 +297,9 @@ cdef class Store:
         cdef int64_t until = 0
         cdef bint told
         watch.callback = callback
+        watch.stop = stop
         watch.waiter.start = start
-        watch.waiter.stop = stop
+        watch.waiter.stop = rounded(start, stop)
         self._use()
         self.watches.append(watch)
         kt_lock(&self.monitor)
@@ -428,7 +436,8 @@ cdef class Store:
                 self.tell()
                 kt_lock(&self.monitor)
                 outcome = self.look(start, stop, &until)
-                continue
+                if outcome != MISSING:
+                    break
             now = kt_now()
             if now >= deadline:
                 outcome = TIMED_OUT
@@ -498,7 +507,7 @@ cdef class Store:
             return 0
         for watch in list(self.watches):
             kt_lock(&self.monitor)
-            outcome = self.look(watch.waiter.start, watch.waiter.stop, &until)
+            outcome = self.look(watch.waiter.start, watch.stop, &until)
             kt_unlock(&self.monitor)
             if outcome != MISSING or kt_load(&self.shut):
                 if watch in self.watches:
@@ -525,10 +534,17 @@ cdef class Watch:
     """What `Store.when` gave."""
 
 
+cdef int64_t rounded(int64_t start, int64_t stop) noexcept nogil:
+    """Where a request for [start, stop) should end: a multiple of the quantum behind its start."""
+    if stop > INT64_MAX - QUANTUM:
+        return stop
+    return start + (stop - start + QUANTUM - 1) // QUANTUM * QUANTUM
+
+
 cdef int64_t ramp(Cursor *cursor, int64_t look_ahead) noexcept nogil:
     """How far ahead of *cursor* bytes are wanted: as far again as was read in one go, twice, up to *look_ahead*."""
     cdef int64_t run = kt_load(&cursor.position) - kt_load(&cursor.run_start)
-    return min(look_ahead, max(<int64_t>FIRST_AHEAD, 2 * run))
+    return min(look_ahead, max(<int64_t>QUANTUM, 2 * run))
 
 
 cdef Outcome signalled() noexcept nogil:

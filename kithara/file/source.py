@@ -1,0 +1,199 @@
+"""A file behind a URL or path as a source: bytes at offsets, over a store that is filled when somebody waits."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator, Mapping
+from types import TracebackType
+from urllib.parse import unquote, urlsplit
+
+from .._core.resource import FileResource
+from .._core.store import Store
+from ..assets import AssetId, AssetStore
+from ..errors import LocalFileError, PolicyDenied
+from ..events import EventBus, Started
+from ..io import wait_range
+from ..media import MediaInfo, from_suffix, sniff
+from ..portal import portal
+from ..source import OpenedSource, WaitOutcome
+from .download import SNIFF, Request, downloads
+from .options import FileOptions, FileParams
+from .session import FileSession
+
+
+class FileSource:
+    """A file as a `kithara.source.Source`, over the store it arrives in.
+
+    Attributes:
+        store: Where the bytes are; a `SyncReader` reads it directly.
+        length: Bytes in all, or None while unknown.
+        media: Codec and container, as far as known.
+        supports_seek: Whether bytes behind can be had again.
+    """
+
+    def __init__(self, store: Store, media: MediaInfo | None) -> None:
+        self.store = store
+        self.media = media
+
+    @property
+    def length(self) -> int | None:
+        return self.store.length
+
+    @property
+    def supports_seek(self) -> bool:
+        return self.store.seekable
+
+    async def wait_range(self, start: int, stop: int) -> WaitOutcome:
+        """Wait until ``[start, stop)`` is here or cannot come; see `kithara.source.Source`."""
+        return await wait_range(self.store, start, stop)
+
+    async def read_at(self, offset: int, size: int) -> bytes:
+        """1 to *size* bytes from *offset* that are here."""
+        buffer = bytearray(size)
+        return bytes(buffer[: self.store.read_at(offset, buffer)])
+
+    @classmethod
+    def open(
+        cls,
+        url: str | os.PathLike[str],
+        options: FileOptions | None = None,
+        store: AssetStore | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        offline: bool = False,
+    ) -> Opening:
+        """Open *url* (http, https, file: or a path): ``await`` it, or use it as an async context manager.
+
+        Returns, once awaited, a `FileSession` whose length and media are known: after the first answer's headers or a
+        cache hit.
+
+        Raises:
+            KitharaError: a 404, policy, offline and unhappy disks show here.
+        """
+        return Opening(os.fspath(url), options or FileOptions(), store, headers, offline)
+
+    @classmethod
+    def open_with_cache(
+        cls,
+        url: str | os.PathLike[str],
+        options: FileOptions | None = None,
+        store: AssetStore | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        offline: bool = False,
+    ) -> Opening:
+        """As `open`, with the cache as the point: the seed's name for it."""
+        return cls.open(url, options, store, headers=headers, offline=offline)
+
+
+class Opening:
+    """A session on its way: await it, or enter it."""
+
+    def __init__(
+        self,
+        url: str,
+        options: FileOptions,
+        store: AssetStore | None,
+        headers: Mapping[str, str] | None,
+        offline: bool,
+    ) -> None:
+        self._url = url
+        self._options = options
+        self._store = store
+        self._headers = headers
+        self._offline = offline
+        self._session: FileSession | None = None
+
+    def __await__(self) -> Generator[object, None, FileSession]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> FileSession:
+        self._session = await self._open()
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.stop()
+
+    async def _open(self) -> FileSession:
+        bus = self._options.bus or EventBus(self._options.event_capacity)
+        path = local_path(self._url)
+        if path is not None:
+            resource, media = open_local(path)
+            source = FileSource(resource, media)
+            return FileSession(source, bus, asset_id=AssetId.named(path), url=path)
+        request = Request(
+            url=self._url, options=self._options, store=self._store, headers=self._headers, offline=self._offline
+        )
+        return await portal().arun(open_remote(request, bus))
+
+
+async def open_remote(request: Request, bus: EventBus) -> FileSession:
+    """The session on *request*. Runs on the portal's loop."""
+    registry = downloads()
+    download = await registry.open(request, bus)
+    bus.publish(Started(url=download.resource.label or "", cached=download.resource.total))
+    source = FileSource(download.resource, download.look_at_media())
+
+    async def release() -> None:
+        await registry.release(download, bus)
+
+    return FileSession(source, bus, asset_id=request.key.asset_id, url=request.url, download=download, release=release)
+
+
+def local_path(url: str) -> str | None:
+    """The path of a local file that *url* names, or None for what goes over the network.
+
+    Raises:
+        PolicyDenied: another scheme.
+    """
+    scheme = urlsplit(url).scheme.lower() if "://" in url or url.lower().startswith("file:") else ""
+    if scheme in ("http", "https"):
+        return None
+    if scheme == "file":
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost"):
+            raise PolicyDenied(f"file: URL on another host {parts.netloc!r}", url=url, operation="opening")
+        return unquote(parts.path)
+    if scheme:
+        raise PolicyDenied(
+            f"scheme {scheme!r} is not supported; use http, https, file or a path", url=url, operation="opening"
+        )
+    return url
+
+
+def open_local(path: str) -> tuple[FileResource, MediaInfo | None]:
+    """The whole local file at *path*.
+
+    Raises:
+        LocalFileError: it is not there, not readable, or not a regular file.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as exc:
+        raise LocalFileError(
+            f"cannot open {path}: {exc.strerror}", errno=exc.errno, url=path, operation="opening"
+        ) from exc
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        kind = "a directory" if os.path.isdir(path) else "not a regular file"
+        os.close(fd)
+        raise LocalFileError(f"{path} is {kind}; name a file", url=path, operation="opening")
+    resource = FileResource(fd, committed=True)
+    resource.label = path
+    head = bytearray(SNIFF)
+    media = sniff(bytes(head[: resource.read_at(0, head)]))
+    suffix = from_suffix(path)
+    return resource, media.over(suffix) if media is not None and suffix is not None else media or suffix
+
+
+class File:
+    """The factory of file sources: ``await StreamSource.open(kithara.File, url, FileParams())``."""
+
+    @staticmethod
+    async def open(url: str, params: FileParams | None = None) -> OpenedSource[FileSource]:
+        """Open *url*; the source keeps its session open until it is collected."""
+        session = await FileSource.open(url, params)
+        return OpenedSource(session.keep(), session.bus)
