@@ -145,7 +145,7 @@ class RangedBody:
             error: NetError = ProtocolViolation(f"a malformed body after {self.received} bytes", **self._context)
         elif failure is not None or (expected is not None and self.received < expected):
             error = self._truncated()
-        elif self.received == 0 and self.status == 200:
+        elif self.received == 0 and self.stop is None:
             error = ProtocolViolation("an answer without a body", **self._context)
         else:
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-import weakref
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -99,8 +98,9 @@ class _Arrived:
 class HttpClient:
     """Fetches over HTTP, politely and suspiciously. An async context manager; closing twice is closing once.
 
-    May be used from several event loops; each has its own connections. Headers given here or to a call, `auth` and
-    the user info of a URL are sent to the origin of the URL that the caller named and to nobody else.
+    May be used from several event loops; each has its own connections, which must be closed before it is. Headers given
+    here or to a call, `auth` and the user info of a URL are sent to the origin of the URL that the caller named and to
+    nobody else.
 
     Args:
         options: Limits and choices.
@@ -118,7 +118,7 @@ class HttpClient:
         self.options = options or HttpOptions()
         self._headers = checked(headers)
         self._is_private = is_private
-        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = weakref.WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -154,6 +154,8 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None:
+            for gone in [other for other in self._pools if other.is_closed()]:
+                self._pools.pop(gone).drop()
             pool = self._pools[loop] = Pool(self.options, self._is_private)
         return pool
 
@@ -398,9 +400,7 @@ class HttpClient:
         pool.adopt(body)
         return body
 
-    async def _get(
-        self, pool: Pool, call: _Call, wanted: dict[str, str], limit: int, accept_gzip: bool
-    ) -> Document:
+    async def _get(self, pool: Pool, call: _Call, wanted: dict[str, str], limit: int, accept_gzip: bool) -> Document:
         conditional = "If-None-Match" in wanted or "If-Modified-Since" in wanted
         arrived = await self._arrive(pool, call, wanted)
         answer = arrived.answer

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import PolicyDenied
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CONTENT_RANGE = re.compile(r"bytes[ ]+(?:(\d{1,19})-(\d{1,19})|(\*))/(?:(\d{1,19})|(\*))", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes[ ]+(?:(\d{1,19})-(\d{1,19})|(\*))/(?:(\d{1,19})|(\*))", re.IGNORECASE | re.ASCII)
 _ENTITY_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _PREPARING = "preparing a request"
 

@@ -119,7 +119,7 @@ def parse(url: str, *, operation: str = "opening") -> Target:
         raise refuse("port 0 in the URL")
     shown = f"[{host}]" if isinstance(address, ipaddress.IPv6Address) else host
     authority = shown if port == PORTS[scheme] else f"{shown}:{port}"
-    query = f"?{parts.query}" if "?" in url.partition("#")[0] else ""
+    query = f"?{parts.query}" if parts.query else ""
     return Target(
         text=f"{scheme}://{authority}{parts.path or '/'}{query}",
         origin=Origin(scheme, host, port),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -191,7 +192,7 @@ class Pool:
             await session.close()
 
     def drop(self) -> None:
-        """As `close`, when the loop has stopped for good: only lets go."""
+        """As `close`, when the loop is closed and nothing can be waited for any more; what was left open warns."""
         self.closed = True
         for session in self._sessions.values():
             session.detach()
@@ -215,7 +216,7 @@ def _reason(exc: aiohttp.ClientConnectorError) -> str:
     error = exc.os_error
     if isinstance(error, socket.gaierror):
         return f"the name cannot be resolved ({error.strerror})"
-    return error.strerror or str(error) or type(error).__name__
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
 
 
 async def _created(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
