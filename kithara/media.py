@@ -162,7 +162,7 @@ def from_suffix(path: str) -> MediaInfo | None:
 
 
 def id3_size(head: bytes) -> int:
-    """How many bytes an ID3v2 tag at the start of *head* (10 bytes suffice) takes, header and footer included; else 0."""
+    """Bytes that an ID3v2 tag at the start of *head* takes (10 of them tell), header and footer included, or 0."""
     if len(head) < 10 or head[:3] != b"ID3" or head[3] == 0xFF or max(head[6:10]) >= 0x80:
         return 0
     size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]

@@ -1,0 +1,359 @@
+"""Where frames begin and end in streams that only say so by sync words: MPEG audio, ADTS, FLAC; plus Ogg and TS packets.
+
+Every function looks at one buffer and returns offsets into it; none keeps state, reads, or raises on bad media. What is
+no frame is skipped: a caller sees it as a gap between two offsets.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memchr
+
+cdef enum:
+    MPEG = 0
+    ADTS = 1
+
+cdef int[15] BITRATES_1_2 = [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384]
+cdef int[15] BITRATES_1_3 = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
+cdef int[15] BITRATES_2 = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]
+cdef int[3] RATES = [44100, 48000, 32000]
+
+# Bits that all frames of one stream share: sync, version, layer, rate / sync, profile, rate, channels.
+cdef uint32_t MPEG_FIXED = 0xFFFE0C00
+cdef uint32_t ADTS_FIXED = 0xFFF6FDC0
+
+
+cdef inline uint32_t head(const uint8_t* p) noexcept nogil:
+    return <uint32_t>p[0] << 24 | <uint32_t>p[1] << 16 | <uint32_t>p[2] << 8 | p[3]
+
+
+cdef Py_ssize_t mpeg_size(const uint8_t* p) noexcept nogil:
+    """The frame's bytes by its header, 0 for what is none (layer I and free format included)."""
+    cdef uint32_t h = head(p)
+    cdef int version = (h >> 19) & 3, layer = (h >> 17) & 3, code = (h >> 12) & 15, rate = (h >> 10) & 3
+    cdef int bitrate, hertz
+    if h >> 21 != 0x7FF or version == 1 or layer == 0 or layer == 3 or code == 0 or code == 15 or rate == 3:
+        return 0
+    hertz = RATES[rate] if version == 3 else RATES[rate] // 2 if version == 2 else RATES[rate] // 4
+    if version == 3:
+        bitrate = BITRATES_1_2[code] if layer == 2 else BITRATES_1_3[code]
+    else:
+        bitrate = BITRATES_2[code]
+    return (144000 if layer == 2 or version == 3 else 72000) * bitrate // hertz + ((h >> 9) & 1)
+
+
+cdef Py_ssize_t adts_size(const uint8_t* p) noexcept nogil:
+    """*p* has 7 bytes."""
+    cdef Py_ssize_t size
+    if p[0] != 0xFF or (p[1] & 0xF6) != 0xF0 or ((p[2] >> 2) & 15) > 12:
+        return 0
+    size = (p[3] & 3) << 11 | p[4] << 3 | p[5] >> 5
+    return size if size > 7 else 0
+
+
+cdef inline Py_ssize_t frame_size(const uint8_t* p, int kind, uint32_t fixed) noexcept nogil:
+    cdef uint32_t mask = MPEG_FIXED if kind == MPEG else ADTS_FIXED
+    if fixed and (head(p) & mask) != (fixed & mask):
+        return 0
+    return mpeg_size(p) if kind == MPEG else adts_size(p)
+
+
+cdef inline Py_ssize_t id3_at(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    if n < 10 or p[0] != 73 or p[1] != 68 or p[2] != 51 or p[6] >= 128 or p[7] >= 128 or p[8] >= 128 or p[9] >= 128:
+        return 0
+    return 10 + (<Py_ssize_t>p[6] << 21 | p[7] << 14 | p[8] << 7 | p[9]) + (10 if p[5] & 16 else 0)
+
+
+def split(const uint8_t[::1] data not None, Py_ssize_t at, int kind, uint32_t fixed, bint final, bint synced):
+    """Split *data* from *at* into frames of *kind* (`MPEG_AUDIO`, `ADTS_AUDIO`).
+
+    Args:
+        fixed: The first four bytes of a frame of this stream, or 0 to take the first that is followed by another.
+        final: No byte will follow *data*.
+        synced: *at* is where a frame must begin; else the first one must be confirmed by the frame after it.
+
+    Returns:
+        ``(frames, at, fixed, synced)``: a list of ``(offset, size)``, where to go on once more bytes are here (past the
+        end of *data* when a tag is to be skipped), and the state to hand back in.
+    """
+    cdef Py_ssize_t n = data.shape[0], size, after, skip, need = 4 if kind == MPEG else 7
+    cdef const uint8_t* base
+    cdef const uint8_t* found
+    cdef uint32_t mask = MPEG_FIXED if kind == MPEG else ADTS_FIXED
+    cdef list frames = []
+    if n == 0:
+        return frames, at, fixed, synced
+    base = &data[0]
+    while at + need <= n:
+        size = frame_size(base + at, kind, fixed)
+        if size and at + size <= n:
+            if not synced:
+                after = at + size
+                if after + need <= n:
+                    if not frame_size(base + after, kind, head(base + at) & mask):
+                        at += 1
+                        continue
+                elif not final:
+                    break
+                synced = True
+            if not fixed:
+                fixed = head(base + at)
+            frames.append((at, size))
+            at += size
+            continue
+        if size and not final:
+            break
+        skip = id3_at(base + at, n - at)
+        if skip:
+            at += skip
+            continue
+        synced = False
+        found = <const uint8_t*>memchr(base + at + 1, 0xFF, n - at - 1)
+        at = n if found == NULL else found - base
+        skip = -1
+        if n - at < need and not final:
+            break
+    return frames, at, fixed, synced
+
+
+MPEG_AUDIO = MPEG
+ADTS_AUDIO = ADTS
+
+# ── FLAC ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+cdef uint8_t[256] CRC8
+cdef uint16_t[256] CRC16
+cdef uint32_t[256] CRC32
+
+
+cdef void make_tables() noexcept:
+    cdef int i, k
+    cdef uint32_t a, b, c
+    for i in range(256):
+        a = i
+        b = i << 8
+        c = <uint32_t>i << 24
+        for k in range(8):
+            a = (a << 1) ^ (0x07 if a & 0x80 else 0)
+            b = (b << 1) ^ (0x8005 if b & 0x8000 else 0)
+            c = (c << 1) ^ (0x04C11DB7 if c & 0x80000000 else 0)
+        CRC8[i] = a & 0xFF
+        CRC16[i] = b & 0xFFFF
+        CRC32[i] = c
+
+
+make_tables()
+
+
+cdef struct FlacHeader:
+    int64_t number
+    int64_t block
+    bint variable
+    Py_ssize_t length
+
+
+cdef bint flac_header(const uint8_t* p, Py_ssize_t n, FlacHeader* out) noexcept nogil:
+    """RFC 9639, 9.1: a frame header whose CRC-8 holds."""
+    cdef Py_ssize_t at = 4, i, extra
+    cdef int block = p[2] >> 4, rate = p[2] & 15, first
+    cdef int64_t number
+    cdef uint8_t crc = 0
+    if n < 6 or p[0] != 0xFF or (p[1] & 0xFE) != 0xF8 or block == 0 or rate == 15:
+        return False
+    if (p[3] >> 4) > 10 or (p[3] & 1) or ((p[3] >> 1) & 7) == 3:
+        return False
+    first = p[4]
+    extra = 0
+    if first < 0x80:
+        number = first
+    else:
+        if first < 0xC0 or first == 0xFF:
+            return False
+        while first & (0x40 >> extra):
+            extra += 1
+        number = first & ((0x40 >> extra) - 1 if extra < 6 else 0)
+    at = 5 + extra
+    if n < at + 6:
+        return False
+    for i in range(extra):
+        if (p[5 + i] & 0xC0) != 0x80:
+            return False
+        number = number << 6 | (p[5 + i] & 0x3F)
+    if block == 6:
+        out.block = p[at] + 1
+        at += 1
+    elif block == 7:
+        out.block = (p[at] << 8 | p[at + 1]) + 1
+        at += 2
+    elif block == 1:
+        out.block = 192
+    elif block < 6:
+        out.block = 576 << (block - 2)
+    else:
+        out.block = 256 << (block - 8)
+    if rate == 12:
+        at += 1
+    elif rate >= 13:
+        at += 2
+    for i in range(at):
+        crc = CRC8[crc ^ p[i]]
+    if crc != p[at]:
+        return False
+    out.number = number
+    out.variable = p[1] & 1
+    out.length = at + 1
+    return True
+
+
+cdef inline int64_t flac_start(FlacHeader* h, int64_t fixed_block) noexcept nogil:
+    return h.number if h.variable else h.number * (fixed_block if fixed_block else h.block)
+
+
+cdef Py_ssize_t flac_next(const uint8_t* base, Py_ssize_t at, Py_ssize_t n, FlacHeader* here, Py_ssize_t least,
+                          Py_ssize_t most, FlacHeader* found) noexcept nogil:
+    """Where the frame after the one at *at* begins; -1 when its header is not within [at, n)."""
+    cdef Py_ssize_t p = at + (least if least > here.length + 2 else here.length + 2)
+    cdef int64_t wanted = here.number + (here.block if here.variable else 1)
+    cdef const uint8_t* q
+    while p < n:
+        q = <const uint8_t*>memchr(base + p, 0xFF, n - p)
+        if q == NULL:
+            return -1
+        p = q - base
+        if (q[1] if p + 1 < n else 0) == (0xF8 | here.variable) and flac_header(q, n - p, found):
+            # The wanted number settles it; another one is believed only where this frame cannot reach, behind damage.
+            if found.number == wanted or (found.number > wanted and p - at > most):
+                return p
+        p += 1
+    return -1
+
+
+def flac_frames(const uint8_t[::1] data not None, Py_ssize_t at, int64_t fixed_block, Py_ssize_t least,
+                Py_ssize_t most, bint final):
+    """Split *data* from the frame header at *at*.
+
+    Args:
+        fixed_block: STREAMINFO's block size when it is one, else 0.
+        least, most: STREAMINFO's bounds on a frame's bytes (0: unknown).
+
+    Returns:
+        ``(frames, at)``: ``(offset, size, first sample, samples)`` each, and where to go on.
+    """
+    cdef Py_ssize_t n = data.shape[0], after
+    cdef FlacHeader here, found
+    cdef list frames = []
+    cdef const uint8_t* base
+    if n == 0:
+        return frames, at
+    base = &data[0]
+    if most <= 0:
+        most = 1 << 17
+    if at >= n or not flac_header(base + at, n - at, &here):
+        return frames, at
+    while True:
+        after = flac_next(base, at, n, &here, least, most, &found)
+        if after < 0:
+            if final:
+                frames.append((at, n - at, flac_start(&here, fixed_block), here.block))
+                at = n
+            return frames, at
+        frames.append((at, after - at, flac_start(&here, fixed_block), here.block))
+        at = after
+        here = found
+
+
+def flac_sync(const uint8_t[::1] data not None, Py_ssize_t at, int64_t fixed_block, Py_ssize_t least, Py_ssize_t most,
+              bint final):
+    """The first sure frame from *at* on: ``(offset, first sample, samples)``, or None.
+
+    Sure is a header that the header of the next frame follows, or one whose CRC-16 holds up to the *final* end.
+    """
+    cdef Py_ssize_t n = data.shape[0], i
+    cdef FlacHeader here, found
+    cdef const uint8_t* base
+    cdef const uint8_t* q
+    cdef uint16_t crc
+    if n == 0:
+        return None
+    base = &data[0]
+    if most <= 0:
+        most = 1 << 17
+    while at < n:
+        q = <const uint8_t*>memchr(base + at, 0xFF, n - at)
+        if q == NULL:
+            return None
+        at = q - base
+        if flac_header(q, n - at, &here):
+            i = flac_next(base, at, n, &here, least, n, &found)
+            if i >= 0:
+                return at, flac_start(&here, fixed_block), here.block
+            if final:
+                crc = 0
+                for i in range(at, n):
+                    crc = <uint16_t>(crc << 8) ^ CRC16[(crc >> 8) ^ base[i]]
+                if crc == 0:
+                    return at, flac_start(&here, fixed_block), here.block
+        at += 1
+    return None
+
+
+# ── Ogg ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def lacing(const uint8_t[::1] table not None):
+    """The packet sizes that a page's segment table tells: ``(sizes of packets that end here, bytes of one that goes on)``."""
+    cdef Py_ssize_t size = 0, i
+    cdef list sizes = []
+    for i in range(table.shape[0]):
+        size += table[i]
+        if table[i] < 255:
+            sizes.append(size)
+            size = 0
+    # A table that ends in 255 leaves a packet open, even one of no bytes yet.
+    return sizes, size
+
+
+def ogg_crc(const uint8_t[::1] page not None):
+    """RFC 3533's checksum of a whole page whose checksum field counts as zero."""
+    cdef uint32_t crc = 0
+    cdef Py_ssize_t i
+    cdef uint8_t byte
+    for i in range(page.shape[0]):
+        byte = 0 if 22 <= i < 26 else page[i]
+        crc = (crc << 8) ^ CRC32[((crc >> 24) ^ byte) & 0xFF]
+    return crc
+
+
+# ── MPEG transport stream ─────────────────────────────────────────────────────────────────────────────────────────
+
+def ts_payload(const uint8_t[::1] data not None, int pid):
+    """The elementary stream of *pid* in *data*, which is whole 188-byte packets.
+
+    Returns:
+        ``(bytes, marks, damaged)``: the payload without PES headers; ``(offset in it, PTS or None, offset of the TS
+        packet in data)`` where each PES begins; how many packets had no sync byte.
+    """
+    cdef Py_ssize_t n = data.shape[0] // 188 * 188, at = 0, p, stop, head_length
+    cdef int damaged = 0
+    cdef const uint8_t* t
+    cdef bytearray out = bytearray()
+    cdef list marks = []
+    cdef int64_t pts
+    while at < n:
+        t = &data[at]
+        if t[0] != 0x47:
+            damaged += 1
+        elif ((t[1] & 0x1F) << 8 | t[2]) == pid and t[3] & 0x10 and not t[1] & 0x80:
+            p = 4 + (1 + t[4] if t[3] & 0x20 else 0)
+            stop = 188
+            if p < stop:
+                if t[1] & 0x40 and p + 9 <= stop and t[p] == 0 and t[p + 1] == 0 and t[p + 2] == 1:
+                    head_length = 9 + t[p + 8]
+                    if t[p + 7] & 0x80 and p + 14 <= stop:
+                        pts = (<int64_t>(t[p + 9] >> 1 & 7) << 30 | <int64_t>t[p + 10] << 22
+                               | <int64_t>(t[p + 11] >> 1) << 15 | t[p + 12] << 7 | t[p + 13] >> 1)
+                        marks.append((len(out), pts, at))
+                    else:
+                        marks.append((len(out), None, at))
+                    p += head_length
+                if p < stop:
+                    out += data[at + p:at + stop]
+        at += 188
+    return bytes(out), marks, damaged

@@ -1,0 +1,205 @@
+"""One codec context that outlives demuxers: packets in, frames out, PyAV's errors turned into ours.
+
+libavformat takes no part: packets come from our demuxers, so no body can make FFmpeg open a file or a socket, and no
+trimming, seeking or probing of its own stands between the bytes and the sample clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+import av
+import av.error
+from av.audio.codeccontext import AudioCodecContext
+from av.codec.context import Flags2
+from typing_extensions import Buffer
+
+from .._core.pcm import FORMATS
+from ..errors import DecodeError, UnsupportedMedia
+from .pcm import RAW_FORMATS
+from .track import Track
+
+__all__ = ["Codec", "Frame", "open_codec"]
+
+_NAMES = {
+    "aac": "aac",
+    "ac3": "ac3",
+    "alac": "alac",
+    "eac3": "eac3",
+    "flac": "flac",
+    "mp2": "mp2float",
+    "mp3": "mp3float",
+    "opus": "opus",
+    "pcm_alaw": "pcm_alaw",
+    "pcm_mulaw": "pcm_mulaw",
+    "vorbis": "vorbis",
+}
+
+# Frames of output that must be decoded and dropped before the samples equal those of a decode from the start: measured
+# until bit-identical, with a margin. MP3: the bit reservoir of 511 bytes at the smallest frames. Opus: CELT's energy
+# prediction, 640 ms. SBR never becomes identical; from 8 frames on it is as near as it gets.
+_PREROLL = {
+    "mp3": 10 * 1152,
+    "mp2": 2 * 1152,
+    "aac": 2 * 1024,
+    "opus": 30720,
+    "vorbis": 2048,
+    "ac3": 3072,
+    "eac3": 3072,
+}
+_PREROLL_SBR = 8 * 2048
+
+
+class Frame(Protocol):
+    """What a codec emits; PyAV's AudioFrame is one."""
+
+    samples: int
+
+    @property
+    def planes(self) -> tuple[Buffer, ...]: ...
+
+
+class RawFrame:
+    """A packet of PCM as the frame it already is."""
+
+    __slots__ = ("planes", "samples")
+
+    def __init__(self, data: Buffer, samples: int) -> None:
+        self.planes: tuple[Buffer, ...] = (data,)
+        self.samples = samples
+
+
+class Codec:
+    """A decoder for one track. Owned by one thread at a time.
+
+    Attributes:
+        rate, channels, layout: Of what it emits, known after the first frame.
+        format, planar: The code of its samples, and whether each channel has a plane of its own.
+    """
+
+    def __init__(self, track: Track) -> None:
+        self.track = track
+        self.rate = track.rate
+        self.channels = track.channels
+        self.layout = ""
+        self.format = -1
+        self.planar = False
+
+    def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
+        """The frames that *data*, nominally *samples* ticks, completes.
+
+        Raises:
+            DecodeError: the packet is damaged; the next may be fine.
+        """
+        raise NotImplementedError
+
+    def drain(self) -> Sequence[Frame]:
+        """What the decoder still holds at the end."""
+        return ()
+
+    def reset(self) -> None:
+        """Forget all history, as after opening."""
+
+    def preroll(self, samples: int) -> int:
+        """Frames to decode and drop before exact ones, if a packet gives *samples* frames."""
+        return 0
+
+
+class RawCodec(Codec):
+    """PCM as it is: the bytes are the frame."""
+
+    def __init__(self, track: Track) -> None:
+        super().__init__(track)
+        self.format = RAW_FORMATS[track.codec]
+
+    def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
+        return (RawFrame(data, samples),)
+
+
+class LibavCodec(Codec):
+    """A decoder of libavcodec's, through PyAV, one thread."""
+
+    def __init__(self, track: Track) -> None:
+        super().__init__(track)
+        if track.codec not in _NAMES:
+            raise UnsupportedMedia(f"codec {track.codec!r} in {track.container}")
+        self._name = ""
+        self._priming = track.codec == "vorbis"
+        self._open()
+
+    def _open(self) -> None:
+        track = self.track
+        try:
+            context = cast(AudioCodecContext, av.CodecContext.create(_NAMES[track.codec], "r"))
+            context.thread_count = 1
+            context.flags2 |= Flags2.skip_manual  # else Opus drops its pre-skip, after every flush anew
+            if track.config:
+                context.extradata = track.config
+            if track.rate:
+                context.sample_rate = track.rate
+            if track.channels:
+                context.layout = f"{track.channels}c" if track.channels > 2 else ("mono", "stereo")[track.channels - 1]
+            context.open()
+        except (av.error.FFmpegError, ValueError) as exc:
+            raise DecodeError(f"the {track.codec} decoder refuses the stream's configuration: {exc}") from exc
+        self._context = context
+
+    def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
+        packet: Any = av.Packet(len(data))  # owns its bytes, with the padding that FFmpeg reads past their end
+        packet.update(data)
+        try:
+            frames: Sequence[Any] = self._context.decode(packet)
+        except (av.error.FFmpegError, ValueError) as exc:
+            raise DecodeError(f"damaged {self.track.codec} packet: {exc}") from exc
+        for frame in frames:
+            if (
+                frame.format.name != self._name
+                or frame.sample_rate != self.rate
+                or frame.layout.nb_channels != self.channels
+            ):
+                self._look(frame)
+        if self._priming:  # Vorbis' first packet gives nothing true, only the window the second one needs
+            self._priming = False
+            return ()
+        return frames
+
+    def _look(self, frame: av.AudioFrame) -> None:
+        """Take over what the frames are like from now on."""
+        name = frame.format.name
+        if name not in FORMATS:
+            raise UnsupportedMedia(f"samples of format {name}")
+        self._name = name
+        self.format, self.planar = FORMATS[name]
+        self.rate = frame.sample_rate
+        self.channels = frame.layout.nb_channels
+        self.layout = frame.layout.name
+
+    def drain(self) -> Sequence[Frame]:
+        try:
+            frames: Sequence[Any] = self._context.decode(None)
+            return frames
+        except (av.error.FFmpegError, ValueError):
+            return ()  # it held nothing that can still be had
+
+    def reset(self) -> None:
+        if self.track.codec == "aac":
+            self._open()  # flushing leaves SBR and noise states behind
+        else:
+            self._context.flush_buffers()
+            self._priming = self.track.codec == "vorbis"
+
+    def preroll(self, samples: int) -> int:
+        if self.track.codec == "aac" and samples > 1024:
+            return _PREROLL_SBR
+        return _PREROLL.get(self.track.codec, 0)
+
+
+def open_codec(track: Track) -> Codec:
+    """The decoder for *track*.
+
+    Raises:
+        UnsupportedMedia: there is none.
+        DecodeError: its configuration makes no sense.
+    """
+    return RawCodec(track) if track.codec in RAW_FORMATS else LibavCodec(track)

@@ -1,0 +1,309 @@
+"""The decoder: any frame of a file's true audio, as an array, by position."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from ..errors import Closed
+from ..media import MediaInfo
+from .engine import Engine
+from .formats import open_demuxer
+from .gapless import Gapless, GaplessMode
+from .inputs import Input, open_input
+from .pcm import Array, PcmChunk, PcmSpec, as_dtype
+from .tags import Picture, Tags
+from .view import ByteView
+
+__all__ = ["Decoder"]
+
+GROWTH = 1 << 18
+"""Frames read at once where the end is not known."""
+
+
+class Decoder:
+    """PCM of *what*, from any frame on, the same samples whichever way they are reached.
+
+    Args:
+        what: A path, a URL, bytes, or an object with ``read`` and ``seek``.
+        dtype: ``"float32"``, ``"float64"``, ``"int16"`` or ``"int32"``.
+        gapless: ``"media"`` trims what the container tells, ``"codec"`` the codec's usual priming where it tells
+            nothing, ``"off"`` nothing.
+        media: A hint for bytes that do not say what they are.
+        start: The frame to begin at.
+        variant: Of an HLS presentation, the one to decode; None lets the bandwidth decide.
+
+    Opening waits for the header and about one packet. What the decoder opened it closes; a caller's object stays open.
+    One thread at a time uses it; `seek` and `close` from another end a read that waits, with `Interrupted` or `Closed`.
+
+    Raises:
+        UnsupportedMedia: the body is no audio of a known kind.
+        DecodeError: it is damaged.
+    """
+
+    def __init__(
+        self,
+        what: Any,
+        dtype: Any = "float32",
+        *,
+        gapless: GaplessMode = "media",
+        media: MediaInfo | None = None,
+        start: int = 0,
+        variant: int | None = None,
+    ) -> None:
+        self._closed = False
+        self._lock = threading.Lock()
+        self._dtype = as_dtype(dtype)
+        if gapless not in ("media", "codec", "off"):
+            raise ValueError(f"gapless={gapless!r}: expected 'media', 'codec' or 'off'")
+        self._input: Input | None = open_input(what, variant)
+        try:
+            self._view = ByteView(self._input.reader)
+            self._engine = Engine(open_demuxer(self._view, media or self._input.hint), gapless)
+        except BaseException:
+            self._input.close()
+            self._closed = True
+            raise
+        self._position = 0
+        self._epoch = 0
+        if start:
+            self.seek(start)
+
+    # ── facts ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def spec(self) -> PcmSpec:
+        """Rate, channels and layout of the frames."""
+        return self._engine.spec
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    @property
+    def frames(self) -> int | None:
+        """How many frames there are, exactly, or None while nobody has told. Never waits for a network."""
+        with self._using():
+            return self._engine.frames()
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds: exact from `frames`, else as the container tells them, else None. Never a guess."""
+        frames = self.frames
+        return self._engine.demuxer.track.told_duration if frames is None else frames / self.spec.rate
+
+    @property
+    def gapless(self) -> Gapless | None:
+        """What is trimmed at the ends and who told it; None where nothing is told."""
+        return self._engine.gapless
+
+    @property
+    def media(self) -> MediaInfo:
+        """Codec, container and what else was found; `MediaInfo.duration_estimate` is a guess and says so."""
+        track, length = self._engine.demuxer.track, self._view.length
+        estimate = length * 8 / track.bitrate if length and track.bitrate else None
+        return MediaInfo(
+            codec=track.codec,
+            container=track.container,
+            bitrate=track.bitrate,
+            profile=track.profile,
+            rate=self.spec.rate,
+            channels=self.spec.channels,
+            duration_estimate=estimate,
+        )
+
+    @property
+    def tags(self) -> Tags:
+        """Title, artist, album and so on by lower-case name. May read, so may wait."""
+        return dict(self._tagging()[0])
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Cover art. May read, so may wait."""
+        return self._tagging()[1]
+
+    def _tagging(self) -> tuple[Tags, tuple[Picture, ...]]:
+        with self._using():
+            return self._engine.demuxer.tags()
+
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be decoded so far; silence stands for them."""
+        return self._engine.bad
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def read(self, frames: int = -1) -> Array:
+        """The next *frames* frames, ``(n, channels)`` and C-contiguous; fewer only at the true end, none = the end.
+
+        A negative number reads the rest. Waits for bytes.
+        """
+        with self._using():
+            data = self._take(self._position, frames)
+            self._position += len(data)
+            return data
+
+    def readinto(self, out: Array) -> int:
+        """Fill *out*, ``(n, channels)`` of this decoder's dtype and C-contiguous; returns the frames put in. Waits."""
+        self._check(out)
+        with self._using():
+            self._go(self._position)
+            count = self._engine.fill(out, 0, len(out))
+            self._position += count
+            return count
+
+    def _check(self, out: Array) -> None:
+        channels = self.spec.channels
+        shape = (len(out), channels)
+        if out.dtype != self._dtype or not (out.shape == shape or (channels == 1 and out.ndim == 1)):
+            raise ValueError(f"out is {out.dtype} {out.shape}, expected {self._dtype} (n, {channels})")
+        if not out.flags.c_contiguous or not out.flags.writeable:
+            raise ValueError("out must be C-contiguous and writable")
+
+    def _go(self, position: int, *, exact: bool = True) -> bool:
+        return self._engine.position == position or self._engine.land(position, exact=exact)
+
+    def _take(self, position: int, frames: int) -> Array:
+        """A new array of up to *frames* frames (negative: all) from *position*."""
+        known = self._engine.frames()
+        if known is not None:
+            left = max(known - position, 0)
+            frames = left if frames < 0 else min(frames, left)
+        self._go(position)
+        if 0 <= frames <= GROWTH or (known is not None and self._trusted(frames)):
+            return self._fresh(frames)
+        pieces = []
+        while frames < 0 or frames > 0:
+            piece = self._fresh(GROWTH if frames < 0 else min(GROWTH, frames))
+            pieces.append(piece)
+            frames -= len(piece) if frames > 0 else 0
+            if len(piece) < GROWTH:
+                break
+        return np.concatenate(pieces) if len(pieces) != 1 else pieces[0]
+
+    def _trusted(self, frames: int) -> bool:
+        """Whether a header's promise of *frames* is worth the memory: bytes stand behind it."""
+        length = self._view.length
+        return length is not None and frames <= max(length, 1) * 1024
+
+    def _fresh(self, frames: int) -> Array:
+        out = np.empty((frames, self.spec.channels), self._dtype)
+        count = self._engine.fill(out, 0, frames)
+        return out if count == frames else out[:count].copy()
+
+    def seek(self, frame: int, *, exact: bool = True) -> int:
+        """Go to *frame*; returns it. Past the end is allowed: reads are empty there. May read, so may wait.
+
+        With *exact* False the place may be off by seconds where the exact one would cost reading all that lies before.
+        A read that waits in another thread ends with `Interrupted`.
+        """
+        if frame < 0:
+            raise ValueError(f"frame {frame} is negative")
+        with self._using(interrupt=True):
+            self._epoch += 1
+            self._position = frame
+            if not exact:
+                self._engine.land(frame, exact=False)
+            return frame
+
+    def tell(self) -> int:
+        """The frame that the next read begins with."""
+        return self._position
+
+    def blocks(self, size: int, *, overlap: int = 0) -> Iterator[Array]:
+        """Arrays of *size* frames to the end, each beginning with the last *overlap* of the one before; the last
+        may be shorter."""
+        if size < 1 or not 0 <= overlap < size:
+            raise ValueError(f"size {size}, overlap {overlap}: expected 0 <= overlap < size")
+        kept: Array | None = None
+        while True:
+            fresh = self.read(size if kept is None else size - overlap)
+            if not len(fresh):
+                return
+            block = fresh if kept is None or not overlap else np.concatenate((kept, fresh))
+            yield block
+            if len(block) < size:
+                return
+            kept = block[len(block) - overlap :].copy()
+
+    def read_range(
+        self, *, start: int | None = None, frames: int | None = None, seconds: tuple[float, float] | None = None
+    ) -> PcmChunk:
+        """*frames* frames from *start*, or those of *seconds* (rounded to frames once); `tell` stays.
+
+        The same samples as in a full decode; fewer where the end comes. Waits for bytes.
+        """
+        if seconds is not None:
+            if start is not None or frames is not None:
+                raise TypeError("give start and frames, or seconds")
+            rate = self.spec.rate
+            start = round(seconds[0] * rate)
+            frames = round(seconds[1] * rate) - start
+        if start is None or frames is None:
+            raise TypeError("give start and frames, or seconds")
+        if start < 0 or frames < 0:
+            raise ValueError(f"start {start}, frames {frames}: negative")
+        with self._using():
+            return PcmChunk(data=self._take(start, frames), start=start, rate=self.spec.rate, epoch=self._epoch)
+
+    # ── ownership ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def _using(self, *, interrupt: bool = False) -> Iterator[None]:
+        """One thread at a time; with *interrupt* the one that waits inside is made to leave."""
+        if interrupt:
+            while not self._lock.acquire(timeout=0.02):
+                self._view.interrupt()
+        else:
+            self._lock.acquire()
+        try:
+            if self._closed:
+                raise Closed("the decoder is closed", operation="decoding")
+            yield
+        finally:
+            self._lock.release()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """Let go of the codec and of what the decoder opened. Idempotent; ends a read that waits elsewhere."""
+        if self._closed:
+            return
+        self._closed = True
+        while not self._lock.acquire(timeout=0.02):
+            self._view.interrupt()
+        try:
+            source, self._input = self._input, None
+            if source is not None:
+                source.close()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        self.close()
+        return False
+
+    def __del__(self) -> None:
+        source = getattr(self, "_input", None)
+        if source is not None and source.owned and not self._closed:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return "<kithara.Decoder closed>"
+        spec, track = self.spec, self._engine.demuxer.track
+        return f"<kithara.Decoder {track.codec} in {track.container}, {spec.rate} Hz, {spec.channels} channels>"

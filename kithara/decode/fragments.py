@@ -1,0 +1,312 @@
+"""Fragmented MP4: a header, then fragments that each tell their own packets and time."""
+
+from __future__ import annotations
+
+import bisect
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import DecodeError
+from . import boxes as iso
+from . import tags as tagging
+from .locate import Point, locate
+from .timing import Timing
+from .track import Demuxer, Landing, Packet, Track, need
+from .view import CHUNK, ByteView
+
+__all__ = ["Fragment", "FragmentedDemuxer", "read_fragment"]
+
+MAX_MOOF = 1 << 24
+LOOK = 1 << 14
+
+
+class Fragment(NamedTuple):
+    """A moof's packets of one track: its time, their places, sizes and durations."""
+
+    tick: int | None
+    samples: list[tuple[int, int, int]]
+
+
+def read_fragment(data: bytes, moof: iso.Box, offset: int, sound: iso.SoundTrack) -> Fragment:
+    """The packets that *moof*, inside *data* and at *offset* of the file, tells for *sound*'s track.
+
+    Raises:
+        DecodeError: a table is damaged.
+    """
+    try:
+        return _read_fragment(data, moof, offset, sound)
+    except (struct.error, IndexError) as exc:
+        raise DecodeError(f"a damaged fragment: {exc}", range=(offset, offset + len(data))) from exc
+
+
+def _read_fragment(data: bytes, moof: iso.Box, offset: int, sound: iso.SoundTrack) -> Fragment:
+    tick: int | None = None
+    samples: list[tuple[int, int, int]] = []
+    for traf in iso.children(data, moof, b"traf"):
+        tfhd = iso.child(data, traf, b"tfhd")
+        if tfhd is None:
+            continue
+        flags, number = struct.unpack_from(">II", data, tfhd.start)
+        if number != sound.id:
+            continue
+        at = tfhd.start + 8
+        base = offset
+        duration, size = sound.defaults
+        if flags & 0x01:
+            (base,) = struct.unpack_from(">Q", data, at)
+            at += 8
+        at += 4 if flags & 0x02 else 0
+        if flags & 0x08:
+            (duration,) = struct.unpack_from(">I", data, at)
+            at += 4
+        if flags & 0x10:
+            (size,) = struct.unpack_from(">I", data, at)
+        if (tfdt := iso.child(data, traf, b"tfdt")) is not None and tick is None:
+            tick = struct.unpack_from(">Q" if data[tfdt.start] else ">I", data, tfdt.start + 4)[0]
+        place = base
+        for trun in iso.children(data, traf, b"trun"):
+            place = _read_run(data, trun, base, place, duration, size, samples)
+    return Fragment(tick, samples)
+
+
+def _read_run(
+    data: bytes, trun: iso.Box, base: int, place: int, duration: int, size: int, samples: list[tuple[int, int, int]]
+) -> int:
+    """Append a track run's packets; returns where the next run's begin unless it says otherwise."""
+    flags, count = struct.unpack_from(">II", data, trun.start)
+    flags &= 0xFFFFFF
+    at = trun.start + 8
+    if flags & 0x01:
+        place = base + struct.unpack_from(">i", data, at)[0]
+        at += 4
+    at += 4 if flags & 0x04 else 0
+    fields = [flags & 0x100, flags & 0x200, flags & 0x400, flags & 0x800]
+    width = 4 * sum(1 for field in fields if field)
+    if width and count > (trun.stop - at) // width:
+        raise DecodeError(f"a track run of {count} packets in {trun.stop - trun.start} bytes")
+    if not width and count > 1 << 20:
+        raise DecodeError(f"a track run of {count} packets")
+    words = struct.unpack_from(f">{count * width // 4}I", data, at)
+    step = width // 4
+    has_size = 1 if fields[0] else 0
+    for k in range(count):
+        length = words[k * step] if fields[0] else duration
+        bytes_ = words[k * step + has_size] if fields[1] else size
+        samples.append((place, bytes_, length))
+        place += bytes_
+    return place
+
+
+class FragmentedDemuxer(Demuxer):
+    """Packets by fragments: through the sidx where there is one, else by looking for the boxes."""
+
+    container = "fmp4"
+
+    def __init__(self, view: ByteView, data: bytes, moov: iso.Box, sound: iso.SoundTrack, first: int) -> None:
+        self._view, self._data, self._moov, self._sound = view, data, moov, sound
+        self._known = [Point(first, 0)]  # fragments without a gap from the first on
+        self._sidx: list[Point] = []
+        self._origin = 0
+        self._at = Point(first, 0)
+        total = self._read_sidx(first)
+        found = self._fragment(first)
+        if found is None:
+            raise DecodeError("no fragment after the init section", range=(first, None))
+        self._known = [Point(found[0], 0)]
+        self._origin = found[1].tick or 0
+        timing = Timing(sound, iso.itunes_gapless(data, moov), None)
+        told = total or sound.duration or self._mehd()
+        self.track = Track(
+            codec=sound.codec,
+            container="fmp4",
+            config=sound.config,
+            rate=sound.timescale,
+            channels=sound.channels if sound.codec != "aac" else 0,
+            lead=timing.lead,
+            lead_source=timing.source,
+            sbr_delay=timing.sbr_delay,
+            packet=max((length for _, _, length in found[1].samples), default=0),
+            told_duration=told / sound.timescale if told else None,
+        )
+        self._total_told = told
+        if timing.sbr_delay:
+            self.end = timing.end
+        elif len(self._sidx) > 1:
+            # An index may count what is presented, so without the lead: the first fragment's own length shows it.
+            missing = sum(length for _, _, length in found[1].samples) - self._sidx[1].tick
+            if missing in (0, timing.lead):
+                self.end = total + missing
+
+    def _mehd(self) -> int:
+        mehd = iso.child(self._data, self._moov, b"mvex", b"mehd")
+        mvhd = iso.child(self._data, self._moov, b"mvhd")
+        if mehd is None or mvhd is None:
+            return 0
+        data = self._data
+        length = int.from_bytes(data[mehd.start + 4 : mehd.start + (12 if data[mehd.start] else 8)], "big")
+        at = mvhd.start + (20 if data[mvhd.start] else 12)
+        scale = int.from_bytes(data[at : at + 4], "big")
+        return length * self._sound.timescale // scale if scale else 0
+
+    # ── boxes of the file ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _box(self, at: int) -> tuple[bytes, int, int] | None:
+        """Kind, header size and size of the box at *at*, or None at the end."""
+        head = self._view.some(at, 16, LOOK)
+        if len(head) < 8:
+            return None
+        size, kind, header = int.from_bytes(head[:4], "big"), head[4:8], 8
+        if size == 1 and len(head) >= 16:
+            size, header = int.from_bytes(head[8:16], "big"), 16
+        if size == 0:
+            length = self._view.length
+            size = length - at if length is not None else 1 << 62
+        if size < header:
+            raise DecodeError(f"a {kind!r} box of {size} bytes", range=(at, at + 8))
+        return kind, header, size
+
+    def _fragment(self, at: int) -> tuple[int, Fragment, int] | None:
+        """The next fragment at or after *at*: where its moof is, what it says, where the box after it begins."""
+        for _ in range(100_000):
+            box = self._box(at)
+            if box is None:
+                return None
+            kind, header, size = box
+            if kind == b"moof":
+                if size > MAX_MOOF:
+                    raise DecodeError(f"a moof of {size} bytes", range=(at, at + size))
+                data = need(self._view.get(at, size), size, "a moof box", at)
+                return at, read_fragment(data, iso.Box(b"moof", header, size), at, self._sound), at + size
+            at += size
+        return None
+
+    def _read_sidx(self, at: int) -> int:
+        """Take over a segment index in front of the first fragment; returns the ticks it covers."""
+        while (box := self._box(at)) is not None and box[0] in (b"sidx", b"free", b"styp", b"emsg", b"prft", b"skip"):
+            kind, header, size = box
+            if kind != b"sidx" or size > MAX_MOOF:
+                at += size
+                continue
+            data = need(self._view.get(at, size), size, "the sidx box", at)
+            version = data[header]
+            _, scale = struct.unpack_from(">II", data, header + 4)
+            form = ">QQ" if version else ">II"
+            _, skip = struct.unpack_from(form, data, header + 12)
+            body = header + 12 + struct.calcsize(form)
+            (count,) = struct.unpack_from(">H", data, body + 2)
+            offset, tick = at + size + skip, 0
+            points = []
+            for k in range(count):
+                reference, length, _ = struct.unpack_from(">III", data, body + 4 + 12 * k)
+                if reference >> 31:  # an index of indexes: found by looking instead
+                    return 0
+                points.append(Point(offset, tick * self._sound.timescale // (scale or 1)))
+                offset += reference & 0x7FFFFFFF
+                tick += length
+            self._sidx = points
+            return tick * self._sound.timescale // (scale or 1)
+        return 0
+
+    # ── packets ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def packets(self) -> Iterator[Packet]:
+        view = self._view
+        at, tick = self._at
+        base, data, whole = 0, b"", memoryview(b"")
+        closed = False
+        while True:
+            found = self._fragment(at)
+            if found is None:
+                self._close(tick)
+                return
+            place, fragment, after = found
+            if fragment.tick is not None:
+                tick = fragment.tick - self._origin
+            self._learn(place, tick)
+            if (body := self._box(after)) is not None and body[0] == b"mdat":
+                after += body[2]  # looked at now: a reader that only goes forward cannot come back for it
+            last = max((offset + size for offset, size, _ in fragment.samples), default=0)
+            closing = sum(length for _, _, length in fragment.samples)
+            if self.end is None and view.length is not None and last + 8 > view.length:
+                self._close(tick + closing)
+            for offset, size, length in fragment.samples:
+                start = offset - base
+                if start < 0 or start + size > len(data):
+                    data = view.some(offset, size, min(max(size, last - offset), CHUNK))
+                    if len(data) < size:
+                        return
+                    base, start, whole = offset, 0, memoryview(data)
+                # A packet that is told to be shorter than the others is the last one: padding follows the truth.
+                if not closed and length < self.track.packet and self._fragment(last) is None:
+                    self._close(tick + length)
+                    closed = True
+                yield whole[start : start + size], length
+                tick += length
+            if closed:
+                return
+            at = after
+
+    def _close(self, tick: int) -> None:
+        if self.end is None:
+            self.end = tick
+
+    def _learn(self, offset: int, tick: int) -> None:
+        if offset > self._known[-1].offset and not self._sidx:
+            self._known.append(Point(offset, tick))
+
+    def seek(self, tick: int, *, exact: bool = True) -> Landing:
+        points = self._sidx or self._known
+        index = max(bisect.bisect_right(points, tick, key=lambda point: point.tick) - 1, 0)
+        self._at = points[index]
+        if not self._sidx and index == len(points) - 1 and tick > 0 and self._view.seekable and self._view.length:
+            self._at = self._search(points[index], tick)
+        if self._sidx and (found := self._fragment(self._at.offset)) is not None and found[1].tick is not None:
+            self._at = Point(found[0], found[1].tick - self._origin)  # the fragment's own word, to the sample
+        return Landing(self._at.tick)
+
+    def _search(self, low: Point, tick: int) -> Point:
+        length = self._view.length or 0
+        told = self._total_told or None
+        ticks = max(low.tick, self.track.packet * 16)
+        density = (length / told) if told else max(low.offset, LOOK) / ticks
+        known = self._known[:]
+        low = locate(low, length, told, tick, self._probe, density=density, slack=LOOK)
+        self._known = known  # what was seen on the way is not without a gap
+        while (found := self._following(low)) is not None and found.tick <= tick:
+            low = found
+        return low
+
+    def _following(self, point: Point) -> Point | None:
+        """The fragment after the one at *point*, if its place is told by what was read already."""
+        box = self._box(point.offset)
+        after = None if box is None else self._box(point.offset + box[2])
+        if box is None or after is None:
+            return None
+        at = point.offset + box[2] + after[2]
+        return None if not self._view.here(at, at + 16) else self._probe(at, at + 1)
+
+    def _probe(self, offset: int, stop: int) -> Point | None:
+        """The first moof at or after *offset*."""
+        at = offset
+        while at < stop:
+            data = self._view.some(at, LOOK)
+            mark = data.find(b"moof")
+            while mark >= 4:
+                size = int.from_bytes(data[mark - 4 : mark], "big")
+                if 16 <= size <= MAX_MOOF and data[mark + 8 : mark + 12] == b"mfhd":
+                    start = at + mark - 4
+                    if start >= stop:
+                        return None
+                    whole = self._view.get(start, size)
+                    fragment = read_fragment(whole, iso.Box(b"moof", 8, len(whole)), start, self._sound)
+                    if fragment.tick is not None:
+                        return Point(start, fragment.tick - self._origin)
+                mark = data.find(b"moof", mark + 4)
+            if len(data) < LOOK:
+                return None
+            at += len(data) - 16
+        return None
+
+    def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
+        return iso.itunes_tags(self._data, self._moov)

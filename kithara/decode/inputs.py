@@ -1,0 +1,55 @@
+"""What a caller may hand to a decoder, and who closes it."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+from ..errors import LocalFileError
+from ..media import MediaInfo, from_suffix
+
+__all__ = ["Input", "open_input"]
+
+
+class Input:
+    """A reader to decode from, and whether it is ours to close.
+
+    Attributes:
+        reader: A file-like object.
+        owned: We opened it, so we close it.
+        hint: What its name or its server says it is.
+    """
+
+    __slots__ = ("hint", "owned", "reader")
+
+    def __init__(self, reader: Any, *, owned: bool, hint: MediaInfo | None) -> None:
+        self.reader = reader
+        self.owned = owned
+        self.hint = hint
+
+    def close(self) -> None:
+        if self.owned:
+            self.reader.close()
+
+
+def open_input(what: Any, variant: int | None = None) -> Input:
+    """A reader over *what*: a path, a URL, bytes, or an object with ``read``.
+
+    Raises:
+        LocalFileError: a path cannot be opened.
+        TypeError: it is none of these.
+    """
+    if isinstance(what, (bytes, bytearray, memoryview)):
+        return Input(io.BytesIO(what), owned=True, hint=None)
+    if callable(getattr(what, "read", None)):
+        hint = getattr(what, "media", None)
+        return Input(what, owned=False, hint=hint if isinstance(hint, MediaInfo) else None)
+    if isinstance(what, (str, os.PathLike)):
+        path = os.fspath(what)
+        if isinstance(path, str) and "://" not in path:
+            try:
+                return Input(open(path, "rb", buffering=0), owned=True, hint=from_suffix(path))
+            except OSError as exc:
+                raise LocalFileError(exc.strerror or "cannot be opened", errno=exc.errno, url=path) from exc
+    raise TypeError(f"cannot decode from {type(what).__name__}: expected a path, a URL, bytes or an object with read()")

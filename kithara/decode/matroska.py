@@ -1,0 +1,417 @@
+"""Matroska and WebM: blocks in clusters, timed to a millisecond; the codec's grid makes that exact."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .._core.frames import flac_frames
+from ..errors import DecodeError, UnsupportedMedia
+from . import tags as tagging
+from .flac import StreamInfo
+from .locate import Point, locate
+from .ogg import opus_samples
+from .track import Demuxer, Landing, Packet, Track
+from .view import ByteView, Feed
+
+__all__ = ["MatroskaDemuxer"]
+
+EBML, SEGMENT, SEEK_HEAD, INFO, TRACKS, CUES, CLUSTER, TAGS = (
+    0x1A45DFA3, 0x18538067, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1F43B675, 0x1254C367,
+)  # fmt: skip
+TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK, DISCARD_PADDING = 0xE7, 0xA3, 0xA0, 0xA1, 0x75A2
+
+CLUSTER_MARK = CLUSTER.to_bytes(4, "big")
+MAX_ELEMENT = 1 << 26
+LOOK = 1 << 14
+UNKNOWN = -1
+
+_CODECS = {
+    "A_AAC": "aac", "A_OPUS": "opus", "A_VORBIS": "vorbis", "A_FLAC": "flac", "A_ALAC": "alac", "A_MPEG/L3": "mp3",
+    "A_MPEG/L2": "mp2", "A_AC3": "ac3", "A_EAC3": "eac3",
+}  # fmt: skip
+_PACKETS = {"aac": 1024, "mp3": 1152, "mp2": 1152, "ac3": 1536, "alac": 4096}
+
+
+class Element(NamedTuple):
+    """An EBML element: its id, and the span of its body (`UNKNOWN` stop: until something of a higher level)."""
+
+    id: int
+    start: int
+    stop: int
+
+
+def _element(data: bytes, at: int) -> Element | None:
+    """The element whose header is at *at*, or None when that is cut off or damaged."""
+    if at >= len(data) or not data[at]:
+        return None
+    width = 9 - data[at].bit_length()
+    start = at + width
+    if width > 4 or start >= len(data) or not data[start]:
+        return None
+    length = 9 - data[start].bit_length()
+    if start + length > len(data):
+        return None
+    number = int.from_bytes(data[at:start], "big")
+    size = int.from_bytes(data[start : start + length], "big") & (1 << 7 * length) - 1
+    body = start + length
+    return Element(number, body, UNKNOWN if size == (1 << 7 * length) - 1 else body + size)
+
+
+def _inside(data: bytes, start: int, stop: int) -> Iterator[Element]:
+    """The elements in ``data[start:stop]``; damage ends the walk."""
+    while start < stop:
+        element = _element(data, start)
+        if element is None or element.stop == UNKNOWN or element.stop > stop:
+            return
+        yield element
+        start = element.stop
+
+
+def _number(data: bytes, element: Element) -> int:
+    return int.from_bytes(data[element.start : element.stop], "big")
+
+
+def _real(data: bytes, element: Element) -> float:
+    body = data[element.start : element.stop]
+    if len(body) == 4:
+        return float(struct.unpack(">f", body)[0])
+    return float(struct.unpack(">d", body)[0]) if len(body) == 8 else 0.0
+
+
+class MatroskaDemuxer(Demuxer):
+    """The first audio track whose codec is known."""
+
+    container = "matroska"
+
+    def __init__(self, view: ByteView, offset: int) -> None:
+        self._view = view
+        self._scale, self._duration = 1_000_000, 0.0
+        self._places: dict[int, int] = {}
+        self._cues: list[Point] | None = None
+        self._number = 0
+        self._info: StreamInfo | None = None
+        self._origin = 0
+        self._read_header(offset)
+        first = self._probe(self._cluster, self._cluster + 1)
+        self._origin = 0 if first is None else self._first_stamp()
+        self._at = self._cluster
+
+    # ── header ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read_header(self, offset: int) -> None:
+        view, at = self._view, offset
+        track: Track | None = None
+        self._segment = 0
+        for _ in range(10_000):
+            head = view.some(at, 12, 4096)
+            element = _element(head, 0)
+            if element is None:
+                break
+            size = element.stop - element.start if element.stop != UNKNOWN else UNKNOWN
+            body = at + element.start
+            if element.id == SEGMENT:
+                self._segment, at = body, body
+                continue
+            if element.id == CLUSTER:
+                if track is None:
+                    break
+                self.track, self._cluster = track, at
+                return
+            if size == UNKNOWN or (size > MAX_ELEMENT and element.id in (INFO, TRACKS, SEEK_HEAD)):
+                raise DecodeError(f"an EBML element {element.id:#x} of {size} bytes", range=(at, body))
+            if element.id in (INFO, TRACKS, SEEK_HEAD):
+                data = view.get(body, size)
+                if len(data) < size:
+                    break
+                if element.id == INFO:
+                    self._read_info(data)
+                elif element.id == SEEK_HEAD:
+                    self._read_seek_head(data)
+                else:
+                    track = self._read_tracks(data)
+            self._places.setdefault(element.id, at)
+            at = body + size
+        raise DecodeError("no audio track before the end of the Matroska header", range=(offset, at))
+
+    def _read_info(self, data: bytes) -> None:
+        for element in _inside(data, 0, len(data)):
+            if element.id == 0x2AD7B1:
+                self._scale = _number(data, element) or 1_000_000
+            elif element.id == 0x4489:
+                self._duration = _real(data, element)
+
+    def _read_seek_head(self, data: bytes) -> None:
+        for seek in _inside(data, 0, len(data)):
+            found = {element.id: _number(data, element) for element in _inside(data, seek.start, seek.stop)}
+            if 0x53AB in found and 0x53AC in found:
+                self._places[found[0x53AB]] = self._segment + found[0x53AC]
+
+    def _read_tracks(self, data: bytes) -> Track:
+        names = []
+        for entry in _inside(data, 0, len(data)):
+            number = kind = delay = 0
+            name, private, rate, channels, depth = "", b"", 8000.0, 1, 16
+            for element in _inside(data, entry.start, entry.stop):
+                if element.id == 0xD7:
+                    number = _number(data, element)
+                elif element.id == 0x83:
+                    kind = _number(data, element)
+                elif element.id == 0x86:
+                    name = data[element.start : element.stop].rstrip(b"\0").decode("latin-1")
+                elif element.id == 0x63A2:
+                    private = data[element.start : element.stop]
+                elif element.id == 0x56AA:
+                    delay = _number(data, element)
+                elif element.id == 0xE1:
+                    for audio in _inside(data, element.start, element.stop):
+                        if audio.id == 0xB5:
+                            rate = _real(data, audio)
+                        elif audio.id == 0x9F:
+                            channels = _number(data, audio)
+                        elif audio.id == 0x6264:
+                            depth = _number(data, audio)
+            codec = _CODECS.get(name) or (
+                f"pcm_s{depth}le" if name == "A_PCM/INT/LIT" and depth in (16, 24, 32) else ""
+            )
+            if kind == 2 and codec:
+                self._number = number
+                return self._track(codec, private, round(rate), channels, delay)
+            names.append(name)
+        raise UnsupportedMedia(f"no known audio codec among {', '.join(names) or 'no tracks'}")
+
+    def _track(self, codec: str, private: bytes, rate: int, channels: int, delay: int) -> Track:
+        lead, source, packet = None, "", _PACKETS.get(codec, 0)
+        if not 1 <= rate <= 1_000_000:
+            raise DecodeError(f"a Matroska track of {rate} Hz")
+        if codec == "opus":
+            rate = 48000
+            lead, source = int.from_bytes(private[10:12], "little"), "opus-head"
+        elif codec == "flac":
+            self._info = StreamInfo(private[8:42])
+            private, lead, source, packet = self._info.data, 0, "flac", self._info.fixed_block
+            self.end = self._info.samples or None
+        elif codec in ("vorbis", "alac") or codec.startswith("pcm"):
+            lead, source = 0, codec
+            if codec == "alac":
+                private = (len(private) + 12).to_bytes(4, "big") + b"alac\0\0\0\0" + private
+        elif delay:
+            lead, source = round(delay * rate / 1e9), "codec-delay"
+        if codec == "mp3" and rate < 32000:
+            packet = 576
+        return Track(
+            codec=codec,
+            container="matroska",
+            config=private,
+            rate=rate,
+            channels=channels if codec != "aac" else 0,
+            lead=lead,
+            lead_source=source,
+            packet=packet,
+            told_duration=self._duration * self._scale / 1e9 if self._duration > 0 else None,
+        )
+
+    # ── packets ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _blocks(self, at: int) -> Iterator[tuple[int, memoryview, int]]:
+        """Time stamp (in the segment's unit), body and discarded nanoseconds of our track's blocks from *at* on."""
+        feed = Feed(self._view, at, least=0)
+        cluster = 0
+        while True:
+            element = _element(feed.data, 0)
+            if element is None:
+                if feed.ended or len(feed.data) >= 12:
+                    return
+                feed.more(12 - len(feed.data))
+                continue
+            if element.id in (CLUSTER, SEGMENT):
+                feed.drop(element.start)
+                continue
+            if element.stop == UNKNOWN:
+                return
+            if element.id not in (TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP):
+                feed.drop(element.stop)
+                continue
+            if element.stop > MAX_ELEMENT:
+                raise DecodeError(f"a block of {element.stop} bytes", range=(feed.offset, feed.offset + element.stop))
+            if element.stop > len(feed.data):
+                if feed.ended:
+                    return
+                feed.more(element.stop - len(feed.data))
+                continue
+            data, discard = feed.data, 0
+            if element.id == TIMESTAMP:
+                cluster = _number(data, element)
+                feed.drop(element.stop)
+                continue
+            block: Element | None = element
+            if element.id == BLOCK_GROUP:
+                block = None
+                for inner in _inside(data, element.start, element.stop):
+                    if inner.id == BLOCK:
+                        block = inner
+                    elif inner.id == DISCARD_PADDING:
+                        discard = int.from_bytes(data[inner.start : inner.stop], "big", signed=True)
+            feed.drop(element.stop)
+            if block is not None and block.stop - block.start >= 4:
+                body = memoryview(data)[block.start : block.stop]
+                width = 9 - body[0].bit_length() if body[0] else 9
+                if width < 9 and int.from_bytes(body[:width], "big") & (1 << 7 * width) - 1 == self._number:
+                    stamp = cluster + int.from_bytes(body[width : width + 2], "big", signed=True)
+                    yield stamp, body[width + 2 :], discard
+
+    def packets(self) -> Iterator[Packet]:
+        opus, nominal = self.track.codec == "opus", self.track.packet
+        for stamp, body, discard in self._blocks(self._at):
+            packets = _unlace(body)
+            if discard > 0 and opus and self.end is None:
+                whole = sum(opus_samples(packet) for packet in packets)
+                start = round(self._tick(stamp) / 120) * 120  # Opus' shortest frame is 2.5 ms
+                self.end = max(start + whole - round(discard * 48000 / 1e9), 0)
+            for packet in packets:
+                yield packet, opus_samples(packet) if opus else nominal
+
+    def _tick(self, stamp: int) -> int:
+        return round((stamp - self._origin) * self._scale * self.track.rate / 1_000_000_000)
+
+    def _first_stamp(self) -> int:
+        return next((stamp for stamp, _, _ in self._blocks(self._cluster)), 0)
+
+    # ── seeking ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def seek(self, tick: int, *, exact: bool = True) -> Landing:
+        self._at = self._cluster
+        codec = self.track.codec
+        # A millisecond cannot place packets of varying length: those are counted from the start.
+        countable = bool(self.track.packet) or codec == "opus"
+        if tick <= 0 or not self._view.seekable or (exact and not countable):
+            return Landing(0)
+        points = self._cue_points()
+        low = Point(self._cluster, 0)
+        for point in points:
+            if point.tick > tick:
+                break
+            low = point
+        if not points and self._view.length:
+            told = self.track.told_duration
+            total = round(told * self.track.rate) if told else None
+            density = 20_000 / self.track.rate
+            low = locate(low, self._view.length, total, tick, self._probe, density=density, slack=1 << 17)
+        self._at = low.offset
+        return self._label(low.tick, exact=exact and countable)
+
+    def _label(self, tick: int, *, exact: bool) -> Landing:
+        """The exact tick of the first block behind the landing place."""
+        found = next(self._blocks(self._at), None)
+        if found is None:
+            self._at = self._cluster
+            return Landing(0)
+        stamp, body, _ = found
+        tick = self._tick(stamp)
+        packet = self.track.packet
+        if self._info is not None and (packets := _unlace(body)):
+            frames, _ = flac_frames(packets[0], 0, self._info.fixed_block, 0, 0, True)
+            return Landing(frames[0][2], True) if frames else Landing(tick, False)
+        if self.track.codec == "opus":
+            return Landing(round(tick / 120) * 120)
+        return Landing(round(tick / packet) * packet if packet else tick, exact)
+
+    def _cue_points(self) -> list[Point]:
+        if self._cues is None:
+            self._cues = []
+            place = self._places.get(CUES)
+            if place is not None:
+                head = self._view.get(place, 12)
+                element = _element(head, 0)
+                if element is not None and element.id == CUES and 0 <= element.stop - element.start <= MAX_ELEMENT:
+                    self._read_cues(self._view.get(place + element.start, element.stop - element.start))
+        return self._cues
+
+    def _read_cues(self, data: bytes) -> None:
+        points = set()
+        for cue in _inside(data, 0, len(data)):
+            time, place = 0, None
+            for element in _inside(data, cue.start, cue.stop):
+                if element.id == 0xB3:
+                    time = _number(data, element)
+                elif element.id == 0xB7:
+                    found = {inner.id: _number(data, inner) for inner in _inside(data, element.start, element.stop)}
+                    if found.get(0xF7, self._number) == self._number:
+                        place = found.get(0xF1)
+            if place is not None:
+                points.add(Point(self._segment + place, self._tick(time)))
+        self._cues = sorted(points)
+
+    def _probe(self, offset: int, stop: int) -> Point | None:
+        """The first cluster at or after *offset*."""
+        at = offset
+        while at < stop:
+            data = self._view.some(at, LOOK)
+            mark = data.find(CLUSTER_MARK)
+            while mark >= 0 and at + mark < stop:
+                element = _element(data, mark)
+                first = None if element is None else _element(data, element.start)
+                if first is not None and first.id == TIMESTAMP and first.stop <= len(data):
+                    return Point(at + mark, self._tick(_number(data, first)))
+                mark = data.find(CLUSTER_MARK, mark + 4)
+            if len(data) < LOOK:
+                return None
+            at += len(data) - 32
+        return None
+
+    def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
+        tags: tagging.Tags = {}
+        place = self._places.get(TAGS)
+        head = b"" if place is None else self._view.get(place, 12)
+        element = _element(head, 0)
+        if place is None or element is None or element.id != TAGS or element.stop - element.start > MAX_ELEMENT:
+            return tags, ()
+        data = self._view.get(place + element.start, element.stop - element.start)
+        for tag in _inside(data, 0, len(data)):
+            for simple in _inside(data, tag.start, tag.stop):
+                if simple.id == 0x67C8:
+                    found = {inner.id: inner for inner in _inside(data, simple.start, simple.stop)}
+                    if 0x45A3 in found and 0x4487 in found:
+                        name, text = (
+                            data[found[key].start : found[key].stop].decode("utf-8", "replace")
+                            for key in (0x45A3, 0x4487)
+                        )
+                        tagging.put(tags, tagging.common_name(name), text)
+        return tags, ()
+
+
+def _unlace(body: memoryview) -> list[memoryview]:
+    """The packets in a block, behind its time stamp (RFC 9559, 10.3)."""
+    lacing, body = body[0] >> 1 & 3, body[1:]
+    if not lacing:
+        return [body]
+    count, at = body[0] + 1, 1
+    sizes: list[int] = []
+    if lacing == 2:
+        size = (len(body) - 1) // count
+        sizes = [size] * count
+    elif lacing == 1:
+        for _ in range(count - 1):
+            size = 0
+            while True:
+                byte, at = body[at], at + 1
+                size += byte
+                if byte < 255:
+                    break
+            sizes.append(size)
+        sizes.append(len(body) - at - sum(sizes))
+    else:
+        for k in range(count - 1):
+            width = 9 - body[at].bit_length()
+            value = int.from_bytes(body[at : at + width], "big") & (1 << 7 * width) - 1
+            at += width
+            sizes.append(value if k == 0 else sizes[-1] + value - (1 << 7 * width - 1) + 1)
+        sizes.append(len(body) - at - sum(sizes))
+    packets = []
+    for size in sizes:
+        if size < 0:
+            break
+        packets.append(body[at : at + size])
+        at += size
+    return packets

@@ -1,0 +1,106 @@
+"""MP4, M4A and QuickTime with sample tables: every packet's place and time is in the header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..errors import DecodeError
+from . import boxes as iso
+from . import tags as tagging
+from .fragments import FragmentedDemuxer
+from .timing import Timing
+from .track import Demuxer, Landing, Packet, Track, need
+from .view import CHUNK, ByteView
+
+__all__ = ["Mp4Demuxer", "open_mp4"]
+
+MAX_MOOV = 1 << 27
+MAX_TOP_LEVEL = 100_000
+BATCH = 512
+
+
+def open_mp4(view: ByteView, offset: int) -> Demuxer:
+    """The demuxer for an ISO file: by its tables, or by fragments where it has those."""
+    at = offset
+    init = None
+    for _ in range(MAX_TOP_LEVEL):
+        head = view.some(at, 16, 4096)
+        if len(head) < 8:
+            break
+        size, kind, header = int.from_bytes(head[:4], "big"), head[4:8], 8
+        if size == 1:
+            size, header = int.from_bytes(need(head, 16, "a box header", at)[8:16], "big"), 16
+        if kind == b"moov":
+            if size > MAX_MOOV:
+                raise DecodeError(f"a moov of {size} bytes", range=(at, at + size))
+            data = need(view.get(at, size), size, "the moov box", at)
+            moov = iso.Box(b"moov", header, size)
+            sound = iso.sound_track(data, moov)
+            if len(sound.sizes) or iso.child(data, moov, b"mvex") is None:
+                return Mp4Demuxer(view, data, moov, sound)
+            init = (data, moov, sound)
+            return FragmentedDemuxer(view, *init, at + size)
+        if size < header:
+            raise DecodeError(f"a {kind!r} box of {size} bytes" if size else "no moov box", range=(at, at + 8))
+        if kind == b"moof":
+            raise DecodeError("a fragment without its init section", range=(at, at + size))
+        at += size
+    raise DecodeError("no moov box", range=(offset, at))
+
+
+class Mp4Demuxer(Demuxer):
+    """Packets by the sample tables of a moov box."""
+
+    container = "mp4"
+
+    def __init__(self, view: ByteView, data: bytes, moov: iso.Box, sound: iso.SoundTrack) -> None:
+        if not len(sound.sizes):
+            raise DecodeError("a sound track without samples")
+        self._view, self._data, self._moov = view, data, moov
+        self._sizes, self._offsets, self._durations = sound.sizes, sound.offsets, sound.durations
+        self._times = np.concatenate((np.zeros(1, np.int64), np.cumsum(sound.durations)))
+        total = int(self._times[-1])
+        timing = Timing(sound, iso.itunes_gapless(data, moov), total)
+        self.end = timing.end
+        common = int(np.bincount(np.minimum(sound.durations, 1 << 16)).argmax())
+        self.track = Track(
+            codec=sound.codec,
+            container="mp4",
+            config=sound.config,
+            rate=sound.timescale,
+            channels=sound.channels if sound.codec != "aac" else 0,
+            lead=timing.lead,
+            lead_source=timing.source,
+            sbr_delay=timing.sbr_delay,
+            packet=common,
+            bitrate=round(int(sound.sizes.sum()) * 8 * sound.timescale / total) if total else None,
+            told_duration=total / sound.timescale,
+        )
+        self._next = 0
+
+    def packets(self) -> Iterator[Packet]:
+        view = self._view
+        base, data = 0, b""
+        whole = memoryview(data)
+        for first in range(self._next, len(self._sizes), BATCH):
+            span = slice(first, first + BATCH)
+            sizes, offsets = self._sizes[span].tolist(), self._offsets[span].tolist()
+            last = offsets[-1] + sizes[-1]
+            for offset, size, duration in zip(offsets, sizes, self._durations[span].tolist(), strict=True):
+                at = offset - base
+                if at < 0 or at + size > len(data):
+                    data = view.some(offset, size, min(max(size, last - offset), CHUNK))
+                    if len(data) < size:
+                        return  # the file is shorter than its header says
+                    base, at, whole = offset, 0, memoryview(data)
+                yield whole[at : at + size], duration
+
+    def seek(self, tick: int, *, exact: bool = True) -> Landing:
+        index = int(np.searchsorted(self._times, max(tick, 0), "right")) - 1
+        self._next = min(max(index, 0), len(self._sizes) - 1)
+        return Landing(int(self._times[self._next]))
+
+    def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
+        return iso.itunes_tags(self._data, self._moov)

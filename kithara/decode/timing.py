@@ -1,0 +1,33 @@
+"""Where the true audio of an MP4 track begins and ends: edit list, iTunSMPB, Opus' own header, sample durations."""
+
+from __future__ import annotations
+
+from . import boxes as iso
+
+__all__ = ["Timing"]
+
+
+class Timing:
+    """Where the true audio lies on a track's clock: edit list over iTunSMPB over Opus' pre-skip over nothing."""
+
+    def __init__(self, sound: iso.SoundTrack, smpb: tuple[int, int, int] | None, total: int | None) -> None:
+        self.lead: int | None = None
+        self.end = total
+        self.source = ""
+        self.sbr_delay = False
+        if sound.edit_start is not None:
+            self.lead, self.source = sound.edit_start, "elst"
+            length = sound.edit_length or 0
+            # The edit's own length is only as exact as the movie's timescale: it counts where it is clearly shorter.
+            if total is not None and length and sound.edit_start + length < total - 2 * max(sound.edit_grain, 1):
+                self.end = round(sound.edit_start + length)
+        elif smpb is not None and sound.rate:
+            # iTunSMPB counts at the core's rate, which for SBR may be half of what the sample entry says.
+            priming, _, length = smpb
+            self.lead, self.source, self.sbr_delay = priming, "iTunSMPB", True
+            self.end = priming + length
+        elif sound.codec == "opus":
+            skip = int.from_bytes(sound.config[10:12], "little")
+            self.lead, self.source = skip * sound.timescale // 48000, "opus-head"
+        elif sound.codec in ("flac", "alac") or sound.codec.startswith("pcm"):
+            self.lead, self.source = 0, "stts"

@@ -1,0 +1,99 @@
+"""What a container tells about its audio, and what a demuxer is: packets with a raw clock.
+
+The raw clock counts everything the codec emits, from the first packet's first sample (0) on, padding and priming
+included, in *ticks* of `Track.rate`. Gapless facts are positions on it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..errors import DecodeError
+from .tags import Picture, Tags
+
+__all__ = ["Demuxer", "Landing", "Packet", "Track"]
+
+Packet = tuple[bytes | memoryview, int]
+"""A codec packet and its nominal length in ticks (0: only the decoder knows)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """The audio track, as its container describes it.
+
+    Attributes:
+        codec: Our name of the codec (see `kithara.media.MediaInfo`).
+        container: Our name of the container.
+        config: What the codec needs before its first packet; FFmpeg's *extradata*.
+        rate: Ticks of the raw clock per second; for nearly all codecs the sample rate.
+        channels: As declared; the decoder's own word counts.
+        lead: Ticks before the first true sample, or None where nothing is told.
+        lead_source: Who told it: ``"lame" "elst" "iTunSMPB" "opus-head"…``
+        sbr_delay: *lead* leaves out the delay of the SBR decoder (iTunSMPB does).
+        packet: Ticks of each packet where all are alike, else 0.
+        bitrate, profile: Where told.
+        told_duration: Seconds, where the container tells them without being exact to the sample.
+    """
+
+    codec: str
+    container: str
+    config: bytes = b""
+    rate: int
+    channels: int = 0
+    lead: int | None = None
+    lead_source: str = ""
+    sbr_delay: bool = False
+    packet: int = 0
+    bitrate: int | None = None
+    profile: str | None = None
+    told_duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Where a seek came down: the next packet begins at *tick*; *sure* unless that is an estimate."""
+
+    tick: int
+    sure: bool = True
+
+
+class Demuxer(ABC):
+    """Packets of one audio track, from any place on. Owned by one thread at a time.
+
+    Attributes:
+        track: What the container told.
+        end: The tick behind the last true sample, once it is known.
+    """
+
+    container: ClassVar[str]
+    track: Track
+    end: int | None = None
+
+    @abstractmethod
+    def packets(self) -> Iterator[Packet]:
+        """Packets from where the last `seek` landed (the start, before any). Waits for bytes."""
+
+    @abstractmethod
+    def seek(self, tick: int, *, exact: bool = True) -> Landing:
+        """Make `packets` begin with a packet at or before *tick*; later only where no earlier one exists.
+
+        With *exact* False the landing may be an estimate, if that spares reading what lies between.
+        """
+
+    def total(self, *, wait: bool = False) -> int | None:
+        """`end`, looked up where that costs no network; *wait* allows it to."""
+        return self.end
+
+    def tags(self) -> tuple[Tags, tuple[Picture, ...]]:
+        """Title, artist and so on, and pictures. May read."""
+        return {}, ()
+
+
+def need(data: bytes, size: int, what: str, offset: int) -> bytes:
+    """*data*, if it holds *size* bytes; else DecodeError saying that *what* is cut off."""
+    if len(data) < size:
+        raise DecodeError(f"{what} is cut off after {len(data)} of {size} bytes", range=(offset, offset + size))
+    return data

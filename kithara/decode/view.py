@@ -1,0 +1,185 @@
+"""Bytes of a file-like reader by absolute offset, read economically: what a demuxer looks through.
+
+A view keeps the last piece it read, so that going over the same bytes again, as sniffing and then demuxing does, costs
+nothing. It asks the reader for no more than was asked of it, and says through the reader's `want`, where there is one,
+how much the next read will need: a seek then costs one small request.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from ..errors import SeekNotSupported
+
+__all__ = ["ByteView", "Feed"]
+
+CHUNK = 1 << 16
+"""Bytes asked for at once while reading on."""
+HISTORY = 1 << 18
+"""Bytes of a reader that cannot seek that are kept while a header is being understood."""
+
+
+class ByteView:
+    """The bytes of *reader* at absolute offsets. Moves the reader's position; owned by one thread at a time.
+
+    Args:
+        reader: Anything with ``read``; ``seek``, ``tell``, ``read1``, ``length``, ``want``, ``interrupt`` and
+            ``contains_range`` are used where they exist.
+    """
+
+    def __init__(self, reader: Any) -> None:
+        if not callable(getattr(reader, "read", None)):
+            raise TypeError(f"a reader needs a read(n) method; {type(reader).__name__} has none")
+        self._reader = reader
+        self._read = reader.read1 if callable(getattr(reader, "read1", None)) else reader.read
+        self._want = getattr(reader, "want", None)
+        self._contains = getattr(reader, "contains_range", None)
+        self.seekable = _can_seek(reader)
+        self.length = self._find_length()
+        self._at = -1
+        self._base = 0
+        self._data = b""
+
+    def _find_length(self) -> int | None:
+        if hasattr(self._reader, "length"):
+            length = self._reader.length
+            return length if length is None else int(length)
+        if not self.seekable:
+            return None
+        try:
+            end = self._reader.seek(0, io.SEEK_END)
+            return int(self._reader.tell() if end is None else end)
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def remote(self) -> bool:
+        """Whether bytes may still be on their way, so that reading for mere curiosity is to be avoided."""
+        return self._contains is not None and not (self.length is not None and self.here(0, self.length))
+
+    def here(self, start: int, stop: int) -> bool:
+        """Whether reading ``[start, stop)`` will not wait for a network."""
+        return True if self._contains is None else bool(self._contains(start, stop))
+
+    def some(self, offset: int, least: int = 1, most: int = CHUNK) -> bytes:
+        """At least *least* bytes from *offset* and at most *most*; fewer than *least* only at the true end.
+
+        Waits for *least* bytes. Raises what the reader raises.
+        """
+        data = self._held(offset)
+        if len(data) >= least:
+            return data[:most]
+        most = max(most, least)
+        parts = [data] if data else []
+        got = len(data)
+        if self._want is not None:
+            self._want(offset + got, offset + least)
+        self._go(offset + got)
+        while got < least:
+            piece = self._read(most - got)
+            if not isinstance(piece, bytes):
+                raise TypeError(f"the reader's read() must return bytes, not {type(piece).__name__}")
+            if not piece:
+                break
+            if len(piece) > most - got:
+                raise TypeError(f"the reader's read({most - got}) returned {len(piece)} bytes")
+            parts.append(piece)
+            got += len(piece)
+            self._at += len(piece)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._keep(offset, data)
+        return data
+
+    def get(self, offset: int, size: int) -> bytes:
+        """*size* bytes from *offset*, fewer only at the true end. Waits for them."""
+        return self.some(offset, size, size)
+
+    def _keep(self, offset: int, data: bytes) -> None:
+        """Hold *data* for the next call; what cannot be read again is held for longer."""
+        gap = offset - self._base
+        if not self.seekable and 0 <= gap <= len(self._data) and len(self._data) < HISTORY:
+            self._data = self._data[:gap] + data
+        else:
+            self._base, self._data = offset, data
+
+    def _held(self, offset: int) -> bytes:
+        at = offset - self._base
+        if at == 0:
+            return self._data
+        return self._data[at:] if 0 < at < len(self._data) else b""
+
+    def _go(self, offset: int) -> None:
+        if offset == self._at:
+            return
+        if self.seekable:
+            self._at = -1  # a seek or read that raises leaves the place unknown
+            self._reader.seek(offset)
+        elif self._at <= offset:
+            position = max(self._at, 0)
+            while position < offset:
+                piece = self._read(min(CHUNK, offset - position))
+                if not piece:
+                    break
+                position += len(piece)
+        else:
+            raise SeekNotSupported("the reader cannot go back", range=(offset, None), operation="decoding")
+        self._at = offset
+
+    def forget_place(self) -> None:
+        """Seek anew before the next read: a failed one may have left the reader anywhere."""
+        if self.seekable:
+            self._at = -1
+
+    def interrupt(self) -> None:
+        """End waits that began before now with `kithara.errors.Interrupted`, where the reader can. Any thread."""
+        interrupt = getattr(self._reader, "interrupt", None)
+        if callable(interrupt):
+            interrupt()
+
+
+def _can_seek(reader: Any) -> bool:
+    if not (callable(getattr(reader, "seek", None)) and callable(getattr(reader, "tell", None))):
+        return False
+    seekable = getattr(reader, "seekable", None)
+    return bool(seekable()) if callable(seekable) else True
+
+
+class Feed:
+    """A forward run over a view: a buffer that grows at its end and is consumed at its start.
+
+    Attributes:
+        data: What is here, from `offset` on.
+        offset: Where ``data[0]`` lies in the view.
+        ended: Nothing follows *data*.
+    """
+
+    __slots__ = ("_stop", "_view", "data", "ended", "offset")
+
+    def __init__(self, view: ByteView, offset: int, *, stop: int | None = None, least: int = 1) -> None:
+        self._view = view
+        self._stop = stop
+        self.offset = offset
+        self.data = b""
+        self.ended = False
+        if least:
+            self.more(least)
+
+    def more(self, least: int = 1) -> None:
+        """Append at least *least* bytes unless the end comes first. Waits for them."""
+        at = self.offset + len(self.data)
+        most = max(CHUNK, least)
+        if self._stop is not None:
+            most = min(most, self._stop - at)
+            least = min(least, most)
+        piece = self._view.some(at, least, most) if most > 0 else b""
+        if len(piece) < least or not piece:
+            self.ended = True
+        if self._stop is not None and at + len(piece) >= self._stop:
+            self.ended = True
+        self.data = self.data + piece if self.data else piece
+
+    def drop(self, count: int) -> None:
+        """Forget the first *count* bytes; more than are here skips what is to come."""
+        self.data = self.data[count:]
+        self.offset += count
