@@ -6,8 +6,10 @@ import io
 import os
 from typing import Any
 
-from ..errors import LocalFileError
-from ..media import MediaInfo, from_suffix
+from .. import opening
+from .._core.reader import SyncReader
+from ..media import MediaInfo
+from ..source import Source
 
 __all__ = ["Input", "open_input"]
 
@@ -37,7 +39,7 @@ def open_input(what: Any, variant: int | None = None) -> Input:
     """A reader over *what*: a path, a URL, bytes, or an object with ``read``.
 
     Raises:
-        LocalFileError: a path cannot be opened.
+        KitharaError: a path or URL cannot be opened.
         TypeError: it is none of these.
     """
     if isinstance(what, (bytes, bytearray, memoryview)):
@@ -46,10 +48,11 @@ def open_input(what: Any, variant: int | None = None) -> Input:
         hint = getattr(what, "media", None)
         return Input(what, owned=False, hint=hint if isinstance(hint, MediaInfo) else None)
     if isinstance(what, (str, os.PathLike)):
-        path = os.fspath(what)
-        if isinstance(path, str) and "://" not in path:
-            try:
-                return Input(open(path, "rb", buffering=0), owned=True, hint=from_suffix(path))
-            except OSError as exc:
-                raise LocalFileError(exc.strerror or "cannot be opened", errno=exc.errno, url=path) from exc
-    raise TypeError(f"cannot decode from {type(what).__name__}: expected a path, a URL, bytes or an object with read()")
+        reader = opening.open(what)
+    elif isinstance(what, Source):
+        reader = SyncReader(what)
+    else:
+        raise TypeError(
+            f"cannot decode from {type(what).__name__}: expected a path, a URL, bytes, an object with read(), or a Source"
+        )
+    return Input(reader, owned=True, hint=reader.media)
