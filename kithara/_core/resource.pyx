@@ -253,13 +253,16 @@ cdef class Resource(Store):
         return size
 
     def restore(self, ranges) -> None:
-        """Publish *ranges* that an earlier session wrote and whose bytes are trusted. Before any reader is there."""
+        """Publish *ranges* whose bytes are there already and trusted: an earlier session or another process wrote them."""
         for start, stop in ranges:
             kt_lock(&self.monitor)
             failed = self.present.insert(start, stop) or self.claimed.insert(start, stop)
+            if self.first_waiter != NULL:
+                kt_broadcast(&self.monitor)
             kt_unlock(&self.monitor)
             if failed:
                 raise MemoryError
+        self.changed()
 
     cdef Outcome look(self, int64_t start, int64_t stop, int64_t *until) noexcept nogil:
         cdef int64_t length = self.known_length

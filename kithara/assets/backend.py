@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..storage.keeper import Keeper
 from ..storage.memory import AnyStreaming
-from ..storage.streaming import Keeper
 from .index import Index
 from .keys import ResourceKey
 from .lease import LockTable

@@ -22,9 +22,11 @@ from collections.abc import Iterator
 from ..errors import CacheCorrupt, ReadOnlyStore, StoreError, StoreIo
 from ..storage.atomic import AtomicResource
 from ..storage.files import Directory, store_error
+from ..storage.keeper import Keeper
 from ..storage.memory import AnyStreaming
+from ..storage.partfile import PartFile
 from ..storage.sidecar import SIZE_LIMIT, Sidecar
-from ..storage.streaming import Keeper, StreamingResource
+from ..storage.streaming import StreamingResource
 from .backend import Removed
 from .index import Index
 from .keys import AssetId, ResourceKey
@@ -91,7 +93,7 @@ class DiskBackend:
     def open_streaming(self, key: ResourceKey, keeper: Keeper, *, fresh: bool) -> StreamingResource:
         *parents, name = key.path.split("/")
         directory = self._alive().down(parents, create=True)
-        return StreamingResource.keep(directory, name, identity_of(key.path), keeper, fresh=fresh)
+        return StreamingResource.keep(PartFile(directory, name, identity_of(key.path)), keeper, fresh=fresh)
 
     def open_atomic(self, key: ResourceKey) -> AtomicResource:
         return AtomicResource(key.path, within=self._alive())
@@ -208,7 +210,8 @@ class DiskBackend:
                     *parents, last = path.split("/")
                     with contextlib.suppress(FileNotFoundError), directory.down(parents) as parent:
                         parent.remove_tree(last)
-                    yield Removed(path=whole, reason=reason)
+                    if not last.endswith(".live"):  # nothing was lost with that
+                        yield Removed(path=whole, reason=reason)
 
     def _fault(self, directory: Directory, path: str, resource: str, facts: os.stat_result) -> str | None:
         """Why *path* cannot be trusted, or None when it can."""

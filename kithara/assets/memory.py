@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+from ..storage.keeper import Keeper
 from ..storage.memory import AnyStreaming, MemoryStreamingResource
-from ..storage.streaming import Keeper
 from .backend import Removed
 from .index import Index
 from .keys import ResourceKey

@@ -19,15 +19,15 @@ import platformdirs
 
 from ..errors import CacheCorrupt, Closed, StoreError
 from ..events import EventBus, Evicted
+from ..storage.keeper import Held, Keeper, Kept
 from ..storage.memory import AnyStreaming
 from ..storage.sidecar import Validators
-from ..storage.streaming import Held, Keeper, Kept
 from .backend import Atomic, Backend, Removed
 from .disk import DiskBackend, seal_of
 from .evict import MAX_ASSETS, MAX_BYTES, Limits, make_room
 from .index import AssetRow, Index
 from .keys import AssetId, ResourceKey
-from .lease import PIN, REBUILD, WRITER, Lock
+from .lease import PIN, REBUILD, SLOT, WRITER, Lock
 from .memory import MemoryBackend
 
 _BLOCK = 4096
@@ -362,6 +362,7 @@ class _Keeper(Keeper):
         self._backend = store._backend
         self._index = store._index
         self._key = key
+        self.shared = self._backend.leases
         self._path = "/".join(key.components)
         self._lease = self._backend.locks.shared(PIN, key.asset_root) if self._backend.leases else None
 
@@ -408,6 +409,9 @@ class _Keeper(Keeper):
 
     def writer(self) -> Held | None:
         return self._backend.locks.try_exclusive(WRITER, self._key.path)
+
+    def slot(self, number: int) -> Held | None:
+        return self._backend.locks.try_exclusive(SLOT, f"{self._key.path}#{number}")
 
 
 class _CountedAtomic:

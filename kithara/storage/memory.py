@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .._core.resource import MemoryResource
 from ..errors import NoSpace
+from .keeper import Keeper
 from .sidecar import Validators
-from .streaming import Keeper, StreamingResource
+from .streaming import StreamingResource
 
 
 class MemoryStreamingResource(MemoryResource):
@@ -82,6 +84,14 @@ class MemoryStreamingResource(MemoryResource):
             self._keeper.ended(self)
 
     supersede = discard
+
+    def follow(self, wanted: Sequence[tuple[int, int]] = ()) -> bool:
+        """True: no other process writes it."""
+        return True
+
+    def asked(self) -> list[tuple[int, int]]:
+        """Nothing: no other process sees it."""
+        return []
 
     @property
     def is_writer(self) -> bool:

@@ -12,18 +12,22 @@ import errno
 import hashlib
 import logging
 import os
-import secrets
 import threading
 import time
 import weakref
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, Self, cast
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self, cast
 
 from .._core import disk
 from .._core.resource import FileResource
-from ..errors import Busy, CacheCorrupt, NoSpace, StoreError, StoreIo
+from ..errors import Busy, CacheCorrupt, NoSpace, RepresentationChanged, StoreError, StoreIo
 from .files import Directory, store_error
-from .sidecar import SIZE_LIMIT, Runs, Sidecar, Validators
+from .following import Following
+from .keeper import Held, Keeper
+from .live import State
+from .partfile import Found, PartFile
+from .sidecar import Runs, Sidecar, Validators
 
 _log = logging.getLogger("kithara.storage")
 
@@ -34,84 +38,18 @@ CHECKPOINT_AFTER = 2.0
 DURABLE_AFTER = 10.0
 """Seconds after which a checkpoint also waits for its own rename to reach the disk."""
 
+JOIN_WITHIN = 1.0
+"""Seconds that opening gives another process to say how far it is, or to let go."""
 
 Io = Literal["auto", "pread"]
-
-
-class Held(Protocol):
-    """Something held until released."""
-
-    def release(self) -> None: ...
-
-
-class Kept(Protocol):
-    """What a keeper sees of a resource."""
-
-    validators: Validators
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def length(self) -> int | None: ...
-    @property
-    def on_disk(self) -> bool:
-        """Whether the names in the cache are this one's."""
-        ...
-
-
-class Keeper:
-    """Whoever keeps a resource: the one in charge of its cache. This one keeps nothing and allows everything."""
-
-    def recall(self, found: os.stat_result) -> Validators | None:
-        """What is remembered of the committed file.
-
-        Raises:
-            CacheCorrupt: It is not the file that was committed.
-        """
-        return None
-
-    def make_room(self, size: int, *, pressing: bool = False) -> bool:
-        """Have *size* bytes more keep the limits; *pressing*: the disk itself is full. Whether any were freed."""
-        return False
-
-    def allow(self, size: int) -> bool:
-        """Whether *size* bytes more may be taken at all, where the limit is a hard one."""
-        return True
-
-    def saved(self, resource: Kept) -> None:
-        """The resource takes another amount of disk, or was committed."""
-
-    def ended(self, resource: Kept) -> None:
-        """The resource failed, was cancelled, closed, discarded or superseded: the next open is to start anew."""
-
-    def writer(self) -> Held | None:
-        """The right to write, held; None when another has it."""
-        return _Nothing()
-
-
-class _Nothing:
-    def release(self) -> None:
-        return
-
-
-@dataclass(slots=True)
-class _Found:
-    """A file as it was found or made, not yet owned by a resource."""
-
-    fd: int
-    inode: int
-    committed: bool = False
-    generation: int = 0
-    ranges: Runs = ()
-    validators: Validators | None = None
 
 
 class StreamingResource(FileResource):
     """A `Resource` in the file *path*: whole from an earlier session, resumed, or new.
 
     The store's side (`wait_range`, `read_at`, ...) and `write_at` are those of `kithara._core.resource.FileResource`.
-    Its own calls wait for the disk: make them in a worker thread. Thread-safe. It holds two descriptors until the last
-    reference goes.
+    Its own calls wait for the disk: make them in a worker thread. Thread-safe. It holds two or three descriptors until
+    the last reference goes.
 
     Args:
         path: Where it is; its directory is made with mode 0700.
@@ -138,27 +76,22 @@ class StreamingResource(FileResource):
         parent, name = os.path.split(os.fspath(path))
         directory = Directory.open(parent or ".", create=True)
         identity = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-        self._begin(directory, name, identity, Keeper(), length=length, sha256=sha256, io=io)
+        self._begin(PartFile(directory, name, identity), Keeper(), length=length, sha256=sha256, io=io)
 
     @classmethod
-    def keep(
-        cls, directory: Directory, name: str, identity: str, keeper: Keeper, *, fresh: bool = False, io: Io = "auto"
-    ) -> Self:
-        """The resource *name* of *directory* (owned from now on), kept by *keeper*.
+    def keep(cls, files: PartFile, keeper: Keeper, *, fresh: bool = False, io: Io = "auto") -> Self:
+        """The resource whose names are *files* (owned from now on), kept by *keeper*.
 
         Args:
-            identity: SHA-256 of its key, which its sidecar must agree with.
             fresh: Begin a new generation beside whatever is there.
         """
         self = cast(Self, cls.__new__(cls))
-        self._begin(directory, name, identity, keeper, fresh=fresh, io=io)
+        self._begin(files, keeper, fresh=fresh, io=io)
         return self
 
     def _begin(
         self,
-        directory: Directory,
-        name: str,
-        identity: str,
+        files: PartFile,
         keeper: Keeper,
         *,
         length: int | None = None,
@@ -167,38 +100,42 @@ class StreamingResource(FileResource):
         io: Io = "auto",
     ) -> None:
         self._ready = self._reserved = self._named = False
-        self._directory = directory
-        self._name = name
-        self._identity = identity
+        self._files = files
         self._keeper = keeper
         self._sha256 = None if sha256 is None else sha256.lower()
-        self._saving = threading.RLock()
+        self._saving = threading.RLock()  # before `_writing`, where both are held
         self._writing = threading.RLock()
-        self._closer = weakref.finalize(self, directory.close)
-        self._closer.atexit = False
+        self._following = Following(files, keeper)
+        self._closers = [weakref.finalize(self, what.close) for what in (files.directory, self._following)]
+        for closer in self._closers:
+            closer.atexit = False
         self._writer: Held | None = None
         try:
             found = self._find(fresh=fresh)
             if not found.committed and length not in (None, (found.validators or Validators()).total):
                 if found.ranges:
                     os.close(found.fd)
-                    found = self._make()
+                    found = files.make()
                 found.validators = Validators(total=length)
             self._adopt(found, io)
             if length is not None and length != self.length:
                 raise CacheCorrupt(f"{self.shown} has {self.length} bytes instead of {length}", operation="opening")
-            if length is not None:
-                self._reserve()
+            if self._writer is not None:
+                self._following.lead()
+                self._publish()
+                if length is not None:
+                    self._reserve()
         except BaseException:
             self._settled()
-            self._closer()
+            for closer in self._closers:
+                closer()
             raise
 
-    def _adopt(self, found: _Found, io: Io) -> None:
+    def _adopt(self, found: Found, io: Io) -> None:
         self._inode = found.inode
         self._generation = found.generation
         self.validators = found.validators or Validators()
-        self.resumed = bool(found.ranges)
+        self.resumed = bool(found.ranges) and self._writer is not None
         self._named = True  # the names on disk are ours
         self._written = self._saved = 0
         self._dirty_since: float | None = None
@@ -211,83 +148,31 @@ class StreamingResource(FileResource):
         )  # fmt: skip
         self._ready = True
 
+    def _find(self, *, fresh: bool) -> Found:
+        """What is there, with the right to write it; or what another process writes, to follow it."""
+        deadline = time.monotonic() + JOIN_WITHIN
+        while True:
+            if not fresh and (whole := self._files.find_whole(self._keeper)) is not None:
+                return whole
+            self._writer = self._keeper.writer()
+            if self._writer is not None:
+                if fresh:
+                    return self._files.make()
+                # It may have been committed while the right to write was on its way to us.
+                return self._files.find_whole(self._keeper) or self._files.find_partial() or self._files.make()
+            if not fresh and (followed := self._following.join()) is not None:
+                return followed
+            if time.monotonic() > deadline:
+                raise Busy(f"{self.shown} is being written by another process", operation="opening")
+            time.sleep(0.01)
+
     def __repr__(self) -> str:
         return f"<StreamingResource {self.shown} {self.status} {self.total} of {self.length} bytes>"
 
     @property
     def shown(self) -> str:
         """The path, for people."""
-        return self._directory.shown(self._name)
-
-    # ── opening ──────────────────────────────────────────────────────────────────────────────
-
-    def _find(self, *, fresh: bool) -> _Found:
-        if not fresh and (whole := self._find_whole()) is not None:
-            return whole
-        self._writer = self._keeper.writer()
-        if self._writer is None:
-            raise Busy(f"{self.shown} is being written by another process", operation="opening")
-        if not fresh:
-            # It may have been committed while the right to write was on its way to us.
-            found = self._find_whole() or self._find_partial()
-            if found is not None:
-                return found
-        return self._make()
-
-    def _find_whole(self) -> _Found | None:
-        try:
-            fd = self._directory.open_file(self._name, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        facts = os.fstat(fd)
-        try:
-            if facts.st_size == 0:  # what a power cut leaves of somebody's careless rename
-                raise CacheCorrupt(f"{self.shown} is empty", operation="opening")
-            remembered = self._keeper.recall(facts)
-        except CacheCorrupt as exc:
-            _log.warning("dropped: %s", exc)
-            os.close(fd)
-            self._directory.unlink(self._name)
-            return None
-        if remembered is None or remembered.total != facts.st_size:
-            remembered = Validators(total=facts.st_size)
-        return _Found(fd, facts.st_ino, committed=True, validators=remembered)
-
-    def _find_partial(self) -> _Found | None:
-        """The partial and what is trusted of it, if its sidecar is about this very file."""
-        try:
-            sidecar = Sidecar.decode(self._directory.read(self._meta, SIZE_LIMIT + 1))
-            fd = None if sidecar is None else self._directory.open_file(self._part, os.O_RDWR)
-        except (FileNotFoundError, CacheCorrupt):
-            return None
-        if sidecar is None or fd is None:
-            return None
-        facts = os.fstat(fd)
-        if sidecar.vouches_for(self._identity, facts):
-            return _Found(
-                fd, facts.st_ino, generation=sidecar.generation, ranges=sidecar.ranges, validators=sidecar.validators
-            )
-        os.close(fd)
-        return None
-
-    def _make(self) -> _Found:
-        """A new file under the partial's name. The old sidecar goes first: an inode number may come again."""
-        try:
-            self._directory.remove_tree(self._meta)
-            self._directory.sync()
-            self._directory.remove_tree(self._part)
-            fd = self._directory.open_file(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        except FileNotFoundError as exc:
-            raise store_error(exc, "creating a file", self.shown) from exc
-        return _Found(fd, os.fstat(fd).st_ino, generation=secrets.randbits(63))
-
-    @property
-    def _part(self) -> str:
-        return f"{self._name}.part"
-
-    @property
-    def _meta(self) -> str:
-        return f"{self._name}.part.meta"
+        return self._files.shown
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────
 
@@ -307,6 +192,8 @@ class StreamingResource(FileResource):
         if validators != self.validators:
             self.validators = validators
             self._dirty_since = self._dirty_since or time.monotonic()
+        with self._writing:
+            self._publish()
 
     def set_length(self, length: int) -> None:
         """As `Resource.set_length`; also reserves the room, so that a full disk is an error now and not midway."""
@@ -359,12 +246,8 @@ class StreamingResource(FileResource):
                 self._written += new
                 if self._dirty_since is None:
                     self._dirty_since = time.monotonic()
+                self._publish()
             return new
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether the names on the disk are this one's: not discarded, and not superseded."""
-        return self._named
 
     @property
     def dirty(self) -> int:
@@ -380,9 +263,9 @@ class StreamingResource(FileResource):
         )
 
     @property
-    def is_writer(self) -> bool:
-        """Whether this process may write it."""
-        return self._writer is not None
+    def on_disk(self) -> bool:
+        """Whether the names on the disk are this one's: not discarded, and not superseded."""
+        return self._named
 
     def checkpoint(self, *, durable: bool = False) -> bool:
         """Let what is here survive a crash; whether there was anything to do.
@@ -398,7 +281,7 @@ class StreamingResource(FileResource):
         """
         self._use()
         with self._saving:
-            if self._dirty_since is None or not self._on_disk():
+            if self._dirty_since is None or not self._named or self._writer is None or self.status == "committed":
                 return False
             mark, self._dirty_since = self._written, None
             ranges = tuple(self.available_ranges())
@@ -409,9 +292,6 @@ class StreamingResource(FileResource):
             self._save(ranges, durable=durable)
         self._keeper.saved(self)
         return True
-
-    def _on_disk(self) -> bool:
-        return self._named and self._writer is not None and self.status != "committed"
 
     def _sync_data(self) -> None:
         try:
@@ -424,11 +304,11 @@ class StreamingResource(FileResource):
 
     def _save(self, ranges: Runs, *, durable: bool) -> None:
         sidecar = Sidecar(
-            key=self._identity, generation=self._generation, inode=self._inode,
+            key=self._files.identity, generation=self._generation, inode=self._inode,
             device=os.fstat(self.fd).st_dev, validators=replace(self.validators, total=self.length), ranges=ranges,
         )  # fmt: skip
         try:
-            self._directory.replace(self._meta, sidecar.encode(), durable=durable)
+            self._files.directory.replace(self._files.meta, sidecar.encode(), durable=durable)
             if durable:
                 self._durable_at = time.monotonic()
         except (StoreError, FileNotFoundError) as exc:
@@ -436,10 +316,105 @@ class StreamingResource(FileResource):
                 _log.warning("progress is not kept: %s", exc)
             self._told = True
 
+    # ── one writer, many followers ───────────────────────────────────────────────────────────
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether this process may write it."""
+        return self._writer is not None
+
+    def try_become_writer(self) -> bool:
+        """Take the right to write if nobody has it, and up what others have done; whether this process has it now."""
+        with self._writing:
+            if self._writer is None and self._named and self.status == "active" and not self.closed:
+                writer = self._keeper.writer()
+                if writer is not None and not self._take_up():
+                    writer.release()
+                    writer = None
+                self._writer = writer
+                if writer is not None:
+                    self._following.lead()
+                    self._publish()
+            return self._writer is not None
+
+    def follow(self, wanted: Sequence[tuple[int, int]] = ()) -> bool:
+        """While another process writes: publish here what it has brought, and tell it that *wanted* is missed here.
+
+        Call it every 10 ms or so while something is missing. Learns the length, and the end, as well.
+
+        Returns:
+            Whether this process is the writer now. It becomes that as soon as the other one parks or dies.
+        """
+        with self._writing:
+            if self._writer is None and self._named and self.status == "active" and not self.closed:
+                self._learn()
+                if not self.try_become_writer() and self.status == "active":
+                    self._following.ask(wanted)
+            return self._writer is not None
+
+    def asked(self) -> list[tuple[int, int]]:
+        """What other processes miss of what is missing here: to be fetched as if somebody here waited for it."""
+        if self._writer is None or self.status != "active":
+            return []
+        gaps = (self.next_gap(start, stop) for start, stop in self._following.asked())
+        return [gap for gap in gaps if gap is not None]
+
+    def _learn(self) -> None:
+        """Take over what the page says. The other process wrote the bytes before it said so."""
+        record = self._following.look()
+        if record is None:
+            return
+        if (record.generation, record.inode) != (self._generation, self._inode) or record.state is State.GONE:
+            self._replaced()
+            return
+        self.validators = record.validators
+        if record.length is not None and self.length is None:
+            super().set_length(record.length)
+        if record.state is State.COMMITTED and record.length is not None:
+            self._whole(record.length)
+        else:
+            self.restore(record.ranges)
+
+    def _take_up(self) -> bool:
+        """With the right to write just taken: whether there is something to go on with."""
+        if self._files.inode_of(self._files.part) == self._inode:
+            self._learn()
+            sidecar = self._files.sidecar()
+            if sidecar is not None and sidecar.vouches_for(self._files.identity, os.fstat(self.fd)):
+                self.restore(sidecar.ranges)
+            self._written, self._saved = self.total, 0
+            self._dirty_since = time.monotonic() if self._written else None
+        elif self._files.inode_of(self._files.name) == self._inode:
+            self._whole(os.fstat(self.fd).st_size)
+        else:
+            self._replaced()
+        return self.status == "active"
+
+    def _whole(self, length: int) -> None:
+        """Another process has committed the file that is open here."""
+        if self.length is None:
+            super().set_length(length)
+        self.restore([(0, length)])
+        super().commit()
+        self._settled()
+
+    def _replaced(self) -> None:
+        self._named = False
+        super().fail(RepresentationChanged("another process has replaced the cached file", url=self.label))
+        self._ended()
+
+    def _publish(self, state: State = State.ACTIVE) -> None:
+        if self._writer is not None:
+            self._following.publish(
+                self._generation, self._inode, state, self.length, self.validators, self.available_ranges()
+            )
+
     # ── ending ───────────────────────────────────────────────────────────────────────────────
 
     def commit(self, length: int | None = None) -> None:
         """Declare it whole, and let its name say so for ever. Does nothing when it is already.
+
+        Where another process writes it, only this handle is declared whole; the name is the other's to give.
 
         Raises:
             ValueError: The length is not known, or a hole is left.
@@ -450,17 +425,21 @@ class StreamingResource(FileResource):
             self.set_length(length)
         with self._saving:
             whole = self.length
-            if self.status == "active" and self._named and whole is not None and self.next_gap(0, whole) is None:
-                if not self.try_become_writer():
-                    raise Busy(f"{self.shown} is being written by another process", operation="committing")
+            ready = whole is not None and self.next_gap(0, whole) is None
+            if ready and self.status == "active" and self.try_become_writer():
                 if whole:
                     self._sync_data()
                     self._prove(whole)
-                    self._give_name()
+                    if not self._files.give_name():
+                        # What is open goes on; there is just nothing to keep.
+                        _log.warning("%s was removed while it was written", self.shown)
+                        self._named = False
                 else:  # nothing to keep: an empty file means a torn one
-                    self._unlink_ours()
+                    self._files.remove(self._inode)
                     self._named = False
             super().commit(length)
+            with self._writing:
+                self._publish(State.COMMITTED)
             self._settled()
         self._keeper.saved(self)
 
@@ -481,23 +460,13 @@ class StreamingResource(FileResource):
             file.seek(0)
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def _give_name(self) -> None:
-        try:
-            self._directory.rename(self._part, self._name)
-            self._directory.sync()
-            self._directory.unlink(self._meta)
-        except FileNotFoundError:
-            # Somebody removed the cache under us. What is open goes on; there is just nothing to keep.
-            _log.warning("%s was removed while it was written", self.shown)
-            self._named = False
-
     def fail(self, error: BaseException) -> None:
-        """As `Resource.fail`. The files stay, for the next session to go on; see `discard`."""
+        """As `Resource.fail`. The files stay as they were at the last checkpoint, for the next session to go on."""
         super().fail(error)
         self._ended()
 
     def cancel(self) -> None:
-        """As `Resource.cancel`. The files stay, for the next session to go on; see `discard`."""
+        """As `Resource.cancel`. The files stay as they were at the last checkpoint, for the next session to go on."""
         super().cancel()
         self._ended()
 
@@ -522,25 +491,17 @@ class StreamingResource(FileResource):
         """Remove its files, whatever they hold; open readers keep what they have. The next open starts anew."""
         with self._saving:
             if self._named:
-                self._named = False
-                self._unlink_ours()
+                with self._writing:
+                    self._named = False
+                    self._publish(State.GONE)
+                self._files.remove(self._inode)
         self._ended()
-
-    def _unlink_ours(self) -> None:
-        """Remove the names that still mean our inode, the sidecar first."""
-        names = [self._name] if self.status == "committed" else [self._part]
-        for name in names:
-            try:
-                if self._directory.stat(name).st_ino == self._inode:
-                    self._directory.unlink(self._meta)
-                    self._directory.unlink(name)
-            except FileNotFoundError:
-                continue
 
     def supersede(self) -> None:
         """Let go of the names on disk: another generation takes them. Open readers keep this one's bytes."""
-        with self._saving:
+        with self._saving, self._writing:
             self._named = False
+            self._publish(State.GONE)
         self._ended()
 
     def _spoil(self, error: StoreError) -> None:
@@ -559,18 +520,12 @@ class StreamingResource(FileResource):
         self._keeper.ended(self)
 
     def _settled(self) -> None:
-        """Nothing more will be written: give the room and the right to write back."""
+        """Nothing more will be written here for now: give the room, the right to write and the place in line back."""
         with self._writing:
+            self._following.leave()
             writer, self._writer = self._writer, None
             if writer is not None:
                 if self._reserved and self.status != "committed":
                     disk.release(self.fd)
                     self._reserved = False
                 writer.release()
-
-    def try_become_writer(self) -> bool:
-        """Take the right to write, if nobody has it; whether this process has it now."""
-        with self._writing:
-            if self._writer is None and self._named and self.status == "active" and not self.closed:
-                self._writer = self._keeper.writer()
-            return self._writer is not None

@@ -1,0 +1,173 @@
+"""How far a download is, told to other processes while it runs, and what they want of it.
+
+The writer keeps a record in ``<name>.part.live``: state, validators, and the runs that are in the file. Followers each
+have a place behind it for what they miss. Nothing here survives: a record counts only in the boot it was written in,
+and only for who had the page open while its writer lived; all others go by the sidecar.
+
+The page is read and written by `pread` and `pwrite`, not mapped, so that nobody who truncates it can kill a process;
+a checksum tells a torn record, which is simply looked at again.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import struct
+import uuid
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from ..errors import CacheCorrupt, StoreError
+from .files import Directory
+from .sidecar import Runs, Validators
+
+_MAGIC = b"kt-live1"
+_HEAD = struct.Struct("<I8s16sQQIIIq")
+_RUN = struct.Struct("<qq")
+_RECORD_LIMIT = 32 << 10
+_FACTS_LIMIT = 4 << 10
+_MOST_RUNS = (_RECORD_LIMIT - _HEAD.size - _FACTS_LIMIT) // _RUN.size
+_SLOT = struct.Struct("<I4xqqqqqq")
+
+SLOTS = 16
+DEMANDS = 3
+"""Ranges that one follower can ask for at a time."""
+
+
+class State(enum.IntEnum):
+    """What became of the file, as far as its writer said."""
+
+    ACTIVE = 0
+    COMMITTED = 1
+    GONE = 2
+    """Discarded, or superseded by another generation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a writer tells."""
+
+    generation: int
+    inode: int
+    state: State
+    length: int | None
+    validators: Validators
+    ranges: Runs
+
+
+def _boot() -> bytes:
+    """This boot of this machine: 16 bytes; random ones, which nobody shares, where it has no name."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return uuid.UUID(file.read().strip()).bytes
+    except (OSError, ValueError):
+        return uuid.uuid4().bytes
+
+
+class LivePage:
+    """An open live page. Owns its descriptor.
+
+    Raises:
+        StoreError: The file cannot be used.
+        FileNotFoundError: There is none.
+    """
+
+    def __init__(self, directory: Directory, name: str, *, create: bool = False) -> None:
+        if create:
+            directory.unlink(name)
+        flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0)
+        self._fd = directory.open_file(name, flags)
+        facts = os.fstat(self._fd)
+        self.inode = facts.st_ino
+        self._boot = _boot()
+        self._last = b""
+        self._asked: tuple[int, ...] | None = None
+        if facts.st_nlink != 1:
+            self.close()
+            raise CacheCorrupt(f"{directory.shown(name)} has another name elsewhere", operation="opening")
+
+    @classmethod
+    def create(cls, directory: Directory, name: str) -> Self | None:
+        """A new page for a writer, or None where the disk does not allow it: then there is nobody to follow."""
+        try:
+            return cls(directory, name, create=True)
+        except (StoreError, FileNotFoundError):
+            return None
+
+    def publish(self, record: Record) -> None:
+        """Tell followers. Of too many runs the largest are told."""
+        ranges: Sequence[tuple[int, int]] = record.ranges
+        if len(ranges) > _MOST_RUNS:
+            ranges = sorted(sorted(ranges, key=lambda run: run[0] - run[1])[:_MOST_RUNS])
+        facts = record.validators.to_json().encode()
+        if len(facts) > _FACTS_LIMIT:
+            facts = Validators(total=record.validators.total, unvalidated=True).to_json().encode()
+        runs = b"".join(_RUN.pack(start, stop) for start, stop in ranges)
+        length = -1 if record.length is None else record.length
+        head = _HEAD.pack(
+            0, _MAGIC, self._boot, record.generation, record.inode, record.state, len(ranges), len(facts), length
+        )
+        content = head[4:] + facts + runs
+        self._write(struct.pack("<I", zlib.crc32(content)) + content, 0)
+
+    def look(self) -> Record | None:
+        """The writer's word, if it is whole, of this boot, and news since the last look."""
+        content = self._read(_RECORD_LIMIT, 0)
+        if len(content) < _HEAD.size:
+            return None
+        crc, magic, boot, generation, inode, state, count, size, length = _HEAD.unpack_from(content)
+        end = _HEAD.size + size + count * _RUN.size
+        content = content[:end]
+        if content == self._last or magic != _MAGIC or boot != self._boot or len(content) < end:
+            return None
+        if crc != zlib.crc32(content[4:]) or state not in list(State):
+            return None
+        validators = Validators.from_json(content[_HEAD.size : _HEAD.size + size].decode("utf-8", "replace"))
+        if validators is None:
+            return None
+        self._last = content
+        return Record(
+            generation=generation, inode=inode, state=State(state), length=None if length < 0 else length,
+            validators=validators, ranges=tuple(_RUN.iter_unpack(content[_HEAD.size + size :])),
+        )  # fmt: skip
+
+    def ask(self, slot: int, demands: Sequence[tuple[int, int]]) -> None:
+        """Say in place *slot* what is missed: the first few of *demands*."""
+        flat = [edge for demand in demands[:DEMANDS] for edge in demand]
+        values = tuple(flat + [0] * (2 * DEMANDS - len(flat)))
+        if values == self._asked:
+            return
+        content = _SLOT.pack(0, *values)[4:]
+        self._write(struct.pack("<I", zlib.crc32(content)) + content, _RECORD_LIMIT + slot * _SLOT.size)
+        self._asked = values
+
+    def asked(self) -> list[tuple[int, int]]:
+        """What followers miss."""
+        content = self._read(SLOTS * _SLOT.size, _RECORD_LIMIT)
+        found = []
+        for at in range(0, len(content) - _SLOT.size + 1, _SLOT.size):
+            crc, *values = _SLOT.unpack_from(content, at)
+            if crc == zlib.crc32(content[at + 4 : at + _SLOT.size]):
+                pairs = zip(values[::2], values[1::2], strict=True)
+                found += [(start, stop) for start, stop in pairs if 0 <= start < stop]
+        return found
+
+    def _read(self, size: int, offset: int) -> bytes:
+        try:
+            return os.pread(self._fd, size, offset)
+        except OSError:
+            return b""  # hints only: a page that cannot be read is an old one
+
+    def _write(self, content: bytes, offset: int) -> None:
+        try:
+            os.pwrite(self._fd, content, offset)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
