@@ -416,7 +416,7 @@ def test_verify_removes_what_is_torn_and_nothing_else(disk, root, tmp_path):
     assert [] == disk.verify()
     assert [
         "good/.keep", "good/file/body", "kithara.root", "partial/file/body.part", "partial/file/body.part.meta",
-        "working/file/body.part",
+        "working/file/body.part", "working/file/body.part.live",
     ] == tree(root)  # fmt: skip
     assert tmp_path.exists()
 
