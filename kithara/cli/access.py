@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,9 @@ from typing import Any, Literal
 import click
 
 import kithara
+
+from ..errors import KitharaError
+from .console import error_record, say_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +35,23 @@ class Access:
     timeout: float | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
-    def store(self) -> kithara.AssetStore | Literal[False] | None:
-        """What `kithara.open` takes as its store."""
-        if not self.keep:
-            return False
-        return None if self.cache is None else kithara.AssetStore(self.cache)
-
-    def open(self, what: str, *, refresh: bool = False) -> kithara.SyncReader:
-        """A reader of *what*, ``-`` being the standard input. The caller closes it."""
-        return kithara.open(
-            what,
-            store=self.store(),
-            headers=self.headers or None,
-            timeout=self.timeout,
-            offline=self.offline,
-            revalidate="always" if refresh else "never",
-        )
+    @contextlib.contextmanager
+    def open(self, what: str, *, refresh: bool = False) -> Iterator[kithara.SyncReader]:
+        """A reader of *what* while the block lasts."""
+        with contextlib.ExitStack() as stack:
+            store: kithara.AssetStore | Literal[False] | None = None if self.keep else False
+            if self.cache is not None:
+                store = stack.enter_context(kithara.AssetStore(self.cache))
+            yield stack.enter_context(
+                kithara.open(
+                    what,
+                    store=store,
+                    headers=self.headers or None,
+                    timeout=self.timeout,
+                    offline=self.offline,
+                    revalidate="always" if refresh else "never",
+                )
+            )
 
 
 def _headers(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -87,12 +91,21 @@ def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Results as JSON on stdout, no progress.")(command)
+    """Add ``--json`` to *command*, which gets it as ``as_json``; its errors are told so, too."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Results, and errors, as JSON on stdout; no progress.")
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, as_json: bool, **others: Any) -> Any:
+        try:
+            return command(*arguments, as_json=as_json, **others)
+        except KitharaError as error:
+            if not as_json:
+                raise
+            say_json({"error": error_record(error)})
+            return 1
+
+    return wrapped
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-q", "--quiet", is_flag=True, help="No progress, also on a terminal.")(command)
-
-
-def stdout_is_terminal() -> bool:
-    return sys.stdout.isatty()

@@ -99,10 +99,12 @@ def demo(out: Path, rate: int, delay: float, seconds: int, as_json: bool) -> int
                 f"{rate / 1e6:g} MB/s, {delay * 1000:g} ms, so {len(bodies[SONG]) / rate:.1f} s to download.\n"
             )
         wav = out / "lyre.wav"
-        _online(show, kithara.AssetStore(Path(cache)), origin.url(SONG), music, wav)
-        _late_index(show, kithara.AssetStore(Path(cache)), origin.url(LATE_INDEX))
+        with kithara.AssetStore(cache) as store:
+            _online(show, store, origin.url(SONG), music, wav)
+            _late_index(show, store, origin.url(LATE_INDEX))
         origin.switch_off()
-        _offline(show, kithara.AssetStore(Path(cache)), origin.url(SONG), music)
+        with kithara.AssetStore(cache) as store:
+            _offline(show, store, origin.url(SONG), music)
     sent = sum(request.sent for request in origin.requests if request.path == f"/{SONG}")
     return _verdict(show, wav, sent, len(bodies[SONG]), as_json=as_json)
 
@@ -174,7 +176,7 @@ def _check(step: Step, heard: npt.NDArray[Any], expected: npt.NDArray[Any]) -> N
 def _line(step: Step) -> Table:
     took = f"{step.seconds * 1000:.0f} ms" if step.seconds < 1 else f"{step.seconds:.2f} s"
     line = Table.grid(padding=(0, 2))
-    for width, justify in ((36, "left"), (8, "right"), (10, "right"), (11, "right"), (24, "left"), (30, "left")):
+    for width, justify in ((36, "left"), (8, "right"), (10, "right"), (12, "right"), (24, "left"), (28, "left")):
         line.add_column(width=width, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     requests = f"{step.requests} request{'' if step.requests == 1 else 's'}"
     line.add_row(step.name, f"[bold]{took}[/]", size(step.fetched), requests, step.here, step.note)

@@ -14,7 +14,7 @@ HINTS: dict[type[errors.KitharaError], str] = {
     errors.RepresentationChanged: "The file changed at the server; `kithara fetch --refresh URL` fetches it anew.",
     errors.ContentEncodingRejected: "The server compresses audio although it was asked not to; tell its owner.",
     errors.RedirectRejected: "Open the final address yourself if you trust it.",
-    errors.PolicyDenied: "A public address led to a private host; open the private address itself if you trust it.",
+    errors.PolicyDenied: "Kithara opens http, https, file: and paths; a public one may not lead to a private host.",
     errors.NoSpace: "Free some space, drop assets with `kithara cache rm`, or choose another disk with --cache DIR.",
     errors.ReadOnlyStore: "Choose a folder that can be written with --cache DIR, or keep nothing with --no-cache.",
     errors.CacheCorrupt: "Something changed the cached file; `kithara cache verify` drops what is damaged.",

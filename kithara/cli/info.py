@@ -45,7 +45,7 @@ def describe(url: str, access: Access) -> dict[str, Any]:
             "duration": decoder.duration,
             "gapless": None if decoder.gapless is None else asdict(decoder.gapless),
             "tags": dict(decoder.tags),
-            "pictures": [len(picture) for picture in decoder.pictures],
+            "pictures": [{"type": picture.mime, "size": len(picture.data)} for picture in decoder.pictures],
         }
 
 
@@ -63,11 +63,11 @@ def _table(record: dict[str, Any]) -> Table:
         "size": f"{size(record['size'])}, {size(record['cached'])} in the cache ({record['status']})",
         "gapless": "not told"
         if record["gapless"] is None
-        else ", ".join(f"{name} {value}" for name, value in record["gapless"].items()),
+        else ", ".join(f"{name} {value}" for name, value in record["gapless"].items() if value is not None),
         **{name: str(value) for name, value in record["tags"].items()},
     }
     if record["pictures"]:
-        rows["pictures"] = ", ".join(size(count) for count in record["pictures"])
+        rows["pictures"] = ", ".join(f"{picture['type']}, {size(picture['size'])}" for picture in record["pictures"])
     table = Table(title=record["url"], title_justify="left", show_header=False, box=None)
     table.add_column(style="dim", justify="right")
     table.add_column(overflow="fold")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 import kithara
 
+from ..decode import PcmSpec
 from .access import Access, access_options, quiet_option
 from .console import clock, errors_console, seconds_progress, size
 
@@ -42,7 +43,7 @@ class Nothing:
 
 
 @contextmanager
-def opened_output(spec: kithara.PcmSpec, *, null: bool) -> Iterator[Output]:
+def opened_output(spec: PcmSpec, *, null: bool) -> Iterator[Output]:
     """The sound card where there is one and *null* does not rule it out, else `Nothing`."""
     if null:
         yield Nothing(spec.rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -87,4 +88,10 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        elif self._stream is not None:
+            # What is written so far has no use, and the target may be why: a pipe that nobody reads.
+            self._stream = None
+            with contextlib.suppress(av.FFmpegError):
+                self._container.close()
