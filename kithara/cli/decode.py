@@ -26,7 +26,6 @@ BLOCK = 16384
 @click.argument("url")
 @click.option("-o", "--output", required=True, help="FILE.wav, FILE.flac, or - for WAV on stdout.")
 @click.option("--samples", type=click.Choice(list(SAMPLE_TYPES)), default="int16", show_default=True)
-@click.option("--rate", type=click.IntRange(min=1), help="Resample to so many frames a second.")
 @click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Where to begin, in seconds.")
 @click.option("--duration", type=click.FloatRange(min=0), help="How much to decode, in seconds.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
@@ -37,7 +36,6 @@ def decode(
     url: str,
     output: str,
     samples: str,
-    rate: int | None,
     start: float,
     duration: float | None,
     force: bool,
@@ -59,8 +57,7 @@ def decode(
     if output != "-" and Path(output).exists() and not force:
         raise click.UsageError(f"{output} is there already; --force overwrites it")
     kind = SAMPLE_TYPES[samples]
-    with access.open(url) as reader, kithara.Decoder(reader, dtype=kind.dtype) as original:
-        decoder = original if rate is None else original.resampled_to(rate)
+    with access.open(url) as reader, kithara.Decoder(reader, dtype=kind.dtype) as decoder:
         spec = decoder.spec
         first = round(start * spec.rate)
         if first:
