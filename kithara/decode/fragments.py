@@ -130,6 +130,8 @@ class FragmentedDemuxer(Demuxer):
             told_duration=told / sound.timescale if told else None,
         )
         self._total_told = told
+        self._size = found[2] - found[0] + sum(size for _, size, _ in found[1].samples)
+        self._density = self._size / max(sum(length for _, _, length in found[1].samples), 1)
         if timing.sbr_delay:
             self.end = timing.end
         elif len(self._sidx) > 1:
@@ -268,11 +270,8 @@ class FragmentedDemuxer(Demuxer):
     def _search(self, low: Point, tick: int) -> Point:
         length = self._view.length or 0
         told = self._total_told or None
-        ticks = max(low.tick, self.track.packet * 16)
-        density = (length / told) if told else max(low.offset, LOOK) / ticks
-        known = self._known[:]
-        low = locate(low, length, told, tick, self._probe, density=density, slack=LOOK)
-        self._known = known  # what was seen on the way is not without a gap
+        slack = max(LOOK, self._size * 5 // 4)
+        low = locate(low, length, told, tick, self._probe, density=self._density, slack=slack)
         while (found := self._following(low)) is not None and found.tick <= tick:
             low = found
         return low

@@ -85,6 +85,7 @@ class OggDemuxer(Demuxer):
         self.track = self._describe(heads)
         self._at = Point(self._first, 0)
         self._skip_packets = 0
+        self._seen = self._at
         self._measured = False
         self._find_origin()
 
@@ -220,6 +221,8 @@ class OggDemuxer(Demuxer):
                     return  # a chained stream begins
                 feed.drop(page.stop - feed.offset)
                 continue
+            if page.granule - self._granule0 > self._seen.tick:
+                self._seen = Point(page.stop, page.granule - self._granule0)
             if page.flags & 4:
                 self._end_at(page)
             whole = memoryview(feed.data)
@@ -283,8 +286,10 @@ class OggDemuxer(Demuxer):
         if tick <= 0 or not self._view.seekable or not stop:
             return Landing(0)
         track = self.track
-        density = (track.bitrate or 128000) / 8 / track.rate
         low = Point(self._first, 0)
+        density = (track.bitrate or 128000) / 8 / track.rate
+        if self._seen.tick > 0:
+            density = (self._seen.offset - low.offset) / self._seen.tick
         found = locate(low, stop, self.end, tick, self._probe, density=density, slack=LOOK)
         if found == low:
             return Landing(0)
