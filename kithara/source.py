@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from .events import EventBus
@@ -60,3 +61,59 @@ class SourceFactory(Protocol[P_contra]):
     """Opens a source by URL. `kithara.File` and `kithara.Hls` are such factories."""
 
     async def open(self, url: str, params: P_contra) -> OpenedSource[Source]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A piece of one presentation that can be demultiplexed by itself: what a decoder eats.
+
+    Attributes:
+        index: Its place in the list, counted from 0; the same moment has the same index in every variant.
+        start: Seconds from the presentation's start to its own, by the playlist.
+        duration: Seconds, by the playlist.
+        store: Its decrypted bytes, at offset 0 on; a `kithara._core.store.Store`, perhaps still empty.
+        init: The store of its init section, or None where it needs none.
+        media: What it is, as far as known.
+        variant: Index of the variant it belongs to, or None where there is but one.
+        discontinuity: Counts the discontinuities before it: at a new number the media's own clock starts anew.
+        epoch: Of the seek it was taken after; an older one's bytes may stop coming at any time.
+    """
+
+    index: int
+    start: float
+    duration: float
+    store: Any
+    init: Any = None
+    media: MediaInfo | None = None
+    variant: int | None = None
+    discontinuity: int = 0
+    epoch: int = 0
+
+
+@runtime_checkable
+class SegmentSource(Protocol):
+    """Segments for a decoder's thread. No call waits: a segment may be pending, all waiting happens in its store.
+
+    A segment is leased until the next one is taken. `interrupt` may be called from any thread.
+
+    Attributes:
+        duration: Seconds in all, or None while unknown (a live presentation).
+        variants: What can be chosen, best described by the presentation's own objects; empty where there is no choice.
+        events: The bus of what happens.
+    """
+
+    duration: float | None
+    variants: Sequence[Any]
+    events: EventBus
+
+    def segment_at(self, seconds: float) -> Segment | None:
+        """The segment that plays at *seconds*, of a new epoch; None past the end."""
+        ...
+
+    def next(self, segment: Segment) -> Segment | None:
+        """The segment after *segment*, in the variant that is best now; None at the end."""
+        ...
+
+    def set_variant(self, variant: int | Literal["auto"]) -> None:
+        """Pin a variant from the next segment on, or let the bandwidth decide."""
+        ...

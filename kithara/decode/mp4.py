@@ -79,6 +79,7 @@ class Mp4Demuxer(Demuxer):
             told_duration=total / sound.timescale,
         )
         self._next = 0
+        self._run = sound.timescale // 6  # pre-roll and a usual block
 
     def packets(self) -> Iterator[Packet]:
         view = self._view
@@ -99,7 +100,9 @@ class Mp4Demuxer(Demuxer):
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         index = int(np.searchsorted(self._times, max(tick, 0), "right")) - 1
-        self._next = min(max(index, 0), len(self._sizes) - 1)
+        self._next = first = min(max(index, 0), len(self._sizes) - 1)
+        last = min(int(np.searchsorted(self._times, tick + self._run, "left")), len(self._sizes) - 1)
+        self._view.plan(int(self._offsets[first]), int(self._offsets[last] + self._sizes[last]))
         return Landing(int(self._times[self._next]))
 
     def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:

@@ -187,7 +187,7 @@ class Mp3Demuxer(_Elementary):
         first = self._index[0]
         if self._mean:
             guess = first + int(number * self._mean) - 2
-            data = self._view.some(guess, min(FIRST_LOOK * 2, int(14 * self._mean)))
+            data = self._view.some(guess, min(FIRST_LOOK * 2, int(18 * self._mean)))
             frames, _, _, _ = split(data, 0, self.kind, self._fixed, False, False)
             if frames:
                 found = mpeg_header(data[frames[0][0] : frames[0][0] + 4])

@@ -16,6 +16,8 @@ __all__ = ["ByteView", "Feed"]
 
 CHUNK = 1 << 16
 """Bytes asked for at once while reading on."""
+WORTH_SAYING = 1 << 11
+"""A look at fewer bytes than this is followed by more: the reader's own idea of a request is the better one."""
 HISTORY = 1 << 18
 """Bytes of a reader that cannot seek that are kept while a header is being understood."""
 
@@ -36,16 +38,16 @@ class ByteView:
         self._want = getattr(reader, "want", None)
         self._contains = getattr(reader, "contains_range", None)
         self.seekable = _can_seek(reader)
-        self.length = self._find_length()
+        self._length = self._measure()
         self._at = -1
+        self._planned = (0, 0)
+        self._interrupted = False
         self._base = 0
         self._data = b""
 
-    def _find_length(self) -> int | None:
-        if hasattr(self._reader, "length"):
-            length = self._reader.length
-            return length if length is None else int(length)
-        if not self.seekable:
+    def _measure(self) -> int | None:
+        """The length of a plain seekable object, by going to its end."""
+        if not self.seekable or hasattr(self._reader, "length"):
             return None
         try:
             end = self._reader.seek(0, io.SEEK_END)
@@ -54,9 +56,11 @@ class ByteView:
             return None
 
     @property
-    def remote(self) -> bool:
-        """Whether bytes may still be on their way, so that reading for mere curiosity is to be avoided."""
-        return self._contains is not None and not (self.length is not None and self.here(0, self.length))
+    def length(self) -> int | None:
+        """Bytes in all, or None while nobody has told."""
+        if self._length is None and hasattr(self._reader, "length"):
+            self._length = self._reader.length
+        return self._length
 
     def here(self, start: int, stop: int) -> bool:
         """Whether reading ``[start, stop)`` will not wait for a network."""
@@ -73,9 +77,8 @@ class ByteView:
         most = max(most, least)
         parts = [data] if data else []
         got = len(data)
-        if self._want is not None:
-            self._want(offset + got, offset + least)
-        self._go(offset + got)
+        self._go(offset + got, offset + least)
+        at, self._at = self._at, -1  # a read that raises leaves the place unknown
         while got < least:
             piece = self._read(most - got)
             if not isinstance(piece, bytes):
@@ -86,7 +89,8 @@ class ByteView:
                 raise TypeError(f"the reader's read({most - got}) returned {len(piece)} bytes")
             parts.append(piece)
             got += len(piece)
-            self._at += len(piece)
+            at += len(piece)
+        self._at = at
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._keep(offset, data)
         return data
@@ -109,12 +113,24 @@ class ByteView:
             return self._data
         return self._data[at:] if 0 < at < len(self._data) else b""
 
-    def _go(self, offset: int) -> None:
+    def plan(self, start: int, stop: int) -> None:
+        """Say that once *start* is gone to, all up to *stop* will be read: one request for it, and for no more yet."""
+        self._planned = (start, stop)
+
+    def _go(self, offset: int, stop: int) -> None:
+        if self._interrupted:  # the reader refuses to wait until it is sent somewhere anew
+            self._interrupted = False
+            self._at = -1
         if offset == self._at:
             return
         if self.seekable:
-            self._at = -1  # a seek or read that raises leaves the place unknown
+            self._at = -1
             self._reader.seek(offset)
+            start, planned = self._planned
+            if start <= offset < planned:
+                stop = max(stop, planned)
+            if self._want is not None and stop - offset >= WORTH_SAYING:
+                self._want(offset, stop)
         elif self._at <= offset:
             position = max(self._at, 0)
             while position < offset:
@@ -126,15 +142,11 @@ class ByteView:
             raise SeekNotSupported("the reader cannot go back", range=(offset, None), operation="decoding")
         self._at = offset
 
-    def forget_place(self) -> None:
-        """Seek anew before the next read: a failed one may have left the reader anywhere."""
-        if self.seekable:
-            self._at = -1
-
     def interrupt(self) -> None:
         """End waits that began before now with `kithara.errors.Interrupted`, where the reader can. Any thread."""
         interrupt = getattr(self._reader, "interrupt", None)
         if callable(interrupt):
+            self._interrupted = True
             interrupt()
 
 
