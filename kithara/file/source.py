@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Generator, Mapping
 from types import TracebackType
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from .._core.resource import FileResource
 from .._core.store import Store
@@ -185,7 +185,7 @@ def open_local(path: str) -> tuple[FileResource, MediaInfo | None]:
     resource.label = path
     head = bytearray(SNIFF)
     media = sniff(bytes(head[: resource.read_at(0, head)]))
-    suffix = from_suffix(path)
+    suffix = from_suffix(quote(path))
     return resource, media.over(suffix) if media is not None and suffix is not None else media or suffix
 
 

@@ -1,0 +1,18 @@
+import pytest
+
+import kithara
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A cache of its own."""
+    with kithara.AssetStore(tmp_path / "cache") as store:
+        yield store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _portal_is_up():
+    """The portal's thread and descriptors are made once a process; they are no test's leak."""
+    from kithara.portal import portal
+
+    portal()
