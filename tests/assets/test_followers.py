@@ -100,9 +100,7 @@ def test_what_a_follower_misses_is_asked_of_the_writer_until_it_is_here(writer, 
 
 def test_each_follower_has_a_place_and_leaves_it(writer, theirs, tmp_path):
     with contextlib.ExitStack() as stack:
-        followers = [
-            stack.enter_context(AssetStore(tmp_path / "cache")).open_streaming(KEY) for _ in range(18)
-        ]
+        followers = [stack.enter_context(AssetStore(tmp_path / "cache")).open_streaming(KEY) for _ in range(18)]
         for number, follower in enumerate(followers):
             follower.follow([(number * 100, number * 100 + 1)])
         assert 16 == len(writer.asked())

@@ -1,0 +1,404 @@
+"""The command line as its users meet it: real processes, a real origin, exit codes, silence in a pipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal as signals
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from support.waiting import eventually, liveness
+
+import kithara
+from kithara.cli import lyre, main
+from kithara.cli.origin import Body, Origin
+
+MUSIC = lyre.melody(4)
+SONG = lyre.flac(MUSIC)
+PACKAGE = Path(kithara.__file__).parent.parent
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin(
+        {"song.flac": SONG, "late.m4a": lyre.m4a(MUSIC), "page.mp3": b"<!DOCTYPE html><title>Sign in</title>"}
+    ) as on:
+        yield on
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    home = tmp_path / "home"
+    home.mkdir()
+    return {
+        **os.environ,
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "PYTHONPATH": str(PACKAGE),
+        "PYTHONWARNINGS": "error::ResourceWarning",
+        "COLUMNS": "120",
+    }
+
+
+@pytest.fixture
+def command(tmp_path: Path, environment: dict[str, str]) -> Callable[..., list[str]]:
+    """The words of a command line, run with a cache of the test's own."""
+
+    def words(name: str, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "kithara", name, "--cache", str(tmp_path / "cache"), *map(str, arguments)]
+
+    return words
+
+
+@pytest.fixture
+def spawn(tmp_path: Path, environment: dict[str, str], command: Callable[..., list[str]]) -> Run:
+    """Run a command in a process of its own."""
+
+    def spawn(name: str, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            command(name, *arguments), cwd=tmp_path, env=environment, capture_output=True, timeout=50, check=False
+        )
+
+    return spawn
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    command: Callable[..., list[str]],
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    """Run a command here, which is quicker."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(name: str, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+        words = command(name, *arguments)
+        code = main(words[3:])
+        return subprocess.CompletedProcess(words, code, *capfdbinary.readouterr())
+
+    return run
+
+
+def said(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+# decode
+
+
+def test_decode_writes_every_sample_and_says_nothing_in_a_pipe(spawn: Run, origin: Origin, tmp_path: Path) -> None:
+    assert (0, "", "") == said(spawn("decode", origin.url("song.flac"), "-o", "out.wav"))
+    assert np.array_equal(MUSIC, soundfile.read(tmp_path / "out.wav", dtype="int16")[0])
+
+
+def test_decode_writes_flac_of_24_bits(run: Run, origin: Origin, tmp_path: Path) -> None:
+    assert 0 == run("decode", origin.url("song.flac"), "-o", "out.flac", "--samples", "int24").returncode
+    data = soundfile.read(tmp_path / "out.flac", dtype="int32")[0]
+    assert np.array_equal(MUSIC.astype(np.int32) << 16, data)
+
+
+def test_decode_to_stdout_is_a_wav_that_ends_with_the_sound(spawn: Run, origin: Origin) -> None:
+    code, sound, errors = (
+        (done := spawn("decode", origin.url("song.flac"), "-o", "-")).returncode,
+        done.stdout,
+        done.stderr,
+    )
+    assert (0, b"") == (code, errors)
+    assert sound.startswith(b"RIFF")
+    assert sound.endswith(MUSIC.tobytes())
+
+
+def test_decode_takes_a_part_exact_to_the_sample(run: Run, origin: Origin, tmp_path: Path) -> None:
+    done = run("decode", origin.url("song.flac"), "-o", "out.wav", "--start", "1.5", "--duration", "0.25", "--json")
+    assert 0 == done.returncode
+    assert (11025, 44100, 2) == tuple(json.loads(done.stdout)[name] for name in ("frames", "rate", "channels"))
+    assert np.array_equal(MUSIC[66150:77175], soundfile.read(tmp_path / "out.wav", dtype="int16")[0])
+
+
+def test_decode_reads_a_local_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "song.flac").write_bytes(SONG)
+    assert (0, "", "") == said(run("decode", tmp_path / "song.flac", "-o", "out.wav"))
+    assert np.array_equal(MUSIC, soundfile.read(tmp_path / "out.wav", dtype="int16")[0])
+
+
+def test_decode_overwrites_only_when_told_to(run: Run, origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "out.wav").write_bytes(b"mine")
+    code, _, errors = said(run("decode", origin.url("song.flac"), "-o", "out.wav"))
+    assert (2, b"mine") == (code, (tmp_path / "out.wav").read_bytes())
+    assert "--force" in errors
+    assert 0 == run("decode", origin.url("song.flac"), "-o", "out.wav", "--force").returncode
+    assert (tmp_path / "out.wav").read_bytes().startswith(b"RIFF")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-o", "out.mp3"),
+        ("-o", "out.flac", "--samples", "float32"),
+        ("-o", "-", "--json"),
+        (),
+        ("-o", "out.wav", "--header", "no colon"),
+        ("-o", "out.wav", "--no-cache"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_asks_nobody(run: Run, origin: Origin, arguments: tuple[str, ...]) -> None:
+    code, out, errors = said(run("decode", origin.url("song.flac"), *arguments))
+    assert (2, "", []) == (code, out, origin.requests)
+    assert "Error: " in errors
+
+
+def test_decode_interrupted_exits_with_130_and_leaves_no_output(
+    command: Callable[..., list[str]], environment: dict[str, str], origin: Origin, tmp_path: Path
+) -> None:
+    origin.rate = 20_000
+    (tmp_path / "out").mkdir()
+    words = command("decode", origin.url("song.flac"), "-o", "out/song.wav")
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as process:
+        eventually(lambda: list((tmp_path / "out").iterdir()), timeout=20)
+        asked = time.monotonic()
+        process.send_signal(signals.SIGINT)
+        assert 130 == process.wait(20)
+        assert time.monotonic() - asked < liveness(1.5)
+        assert process.stderr is not None
+        assert b"" == process.stderr.read().strip()
+    assert [] == list((tmp_path / "out").iterdir())
+
+
+def test_decode_into_a_pipe_that_closes_ends_quietly(
+    command: Callable[..., list[str]], environment: dict[str, str], origin: Origin
+) -> None:
+    words = command("decode", origin.url("song.flac"), "-o", "-")
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"RIFF" == process.stdout.read(4)
+        process.stdout.close()
+        assert (1, b"") == (process.wait(20), process.stderr.read())
+
+
+# fetch
+
+
+def test_what_was_fetched_plays_offline_without_one_request(spawn: Run, origin: Origin, tmp_path: Path) -> None:
+    assert (0, "", "") == said(spawn("fetch", origin.url("song.flac")))
+    assert len(SONG) == origin.sent
+    mark = origin.mark()
+    assert 0 == spawn("decode", "--offline", origin.url("song.flac"), "-o", "out.wav").returncode
+    assert [] == mark.requests
+    assert np.array_equal(MUSIC, soundfile.read(tmp_path / "out.wav", dtype="int16")[0])
+
+
+def test_fetch_goes_on_where_it_was_killed(
+    run: Run, command: Callable[..., list[str]], environment: dict[str, str], origin: Origin
+) -> None:
+    origin.rate = 200_000
+    with subprocess.Popen(command("fetch", origin.url("song.flac")), env=environment) as process:
+        eventually(lambda: origin.sent > 200_000, timeout=20)
+        process.send_signal(signals.SIGINT)
+        assert 130 == process.wait(20)
+    origin.rate = None
+    done = run("fetch", origin.url("song.flac"), "--json")
+    record = json.loads(done.stdout)
+    assert (0, len(SONG)) == (done.returncode, record["length"])
+    assert record["cached"] > 100_000
+    assert origin.sent <= len(SONG) + 128 * 1024
+
+
+def test_one_url_that_fails_does_not_stop_the_others(run: Run, origin: Origin) -> None:
+    urls = [origin.url("nope.mp3"), origin.url("late.m4a")]
+    done = run("fetch", *urls, "--json")
+    failed, fetched = (json.loads(line) for line in done.stdout.splitlines())
+    assert (1, "HttpStatus", urls[1]) == (done.returncode, failed["error"]["type"], fetched["url"])
+    assert "try: Check the address" in run("fetch", urls[0]).stderr.decode()
+
+
+def test_fetch_exports_the_very_bytes(run: Run, origin: Origin, tmp_path: Path) -> None:
+    assert 0 == run("fetch", origin.url("song.flac"), "--export", "music").returncode
+    assert [("song.flac", SONG)] == [(path.name, path.read_bytes()) for path in (tmp_path / "music").iterdir()]
+
+
+# info
+
+
+def test_info_knows_what_a_url_holds(spawn: Run, origin: Origin) -> None:
+    done = spawn("info", "--json", origin.url("song.flac"))
+    record = json.loads(done.stdout)
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert {"codec": "flac", "container": "flac"}.items() <= record["media"].items()
+    assert (44100, 2, len(MUSIC), len(SONG)) == tuple(record[name] for name in ("rate", "channels", "frames", "size"))
+
+
+def test_info_for_people_names_codec_length_and_size(run: Run, origin: Origin) -> None:
+    code, out, errors = said(run("info", origin.url("late.m4a")))
+    assert (0, "") == (code, errors)
+    assert [] == [word for word in ("aac in mp4", "44100 Hz, 2 channels", "0:04.0", "KiB") if word not in out]
+
+
+def test_credentials_in_a_url_are_never_shown(run: Run, origin: Origin) -> None:
+    url = origin.url("song.flac?token=hush").replace("http://", "http://me:hush@")
+    for arguments in (("info", url), ("info", "--json", url), ("info", url.replace("song", "nope"))):
+        code, out, errors = said(run(*arguments))
+        assert "hush" not in out + errors
+        assert code in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("nope.mp3", ("404", "Check the address")),
+        ("page.mp3", ("try: ",)),
+        ("ftp://127.0.0.1/a.mp3", ("ftp", "http")),
+        ("missing.flac", ("missing.flac", "No such file")),
+        (".", ("directory",)),
+    ],
+)
+def test_what_cannot_be_opened_is_one_line_and_a_hint(
+    run: Run, origin: Origin, what: str, words: tuple[str, ...]
+) -> None:
+    url = origin.url(what) if what.endswith(".mp3") and "/" not in what else what
+    code, out, errors = said(run("info", url))
+    assert (1, "") == (code, out)
+    assert errors.startswith("error: ")
+    assert [] == [word for word in words if word not in errors]
+    assert "Traceback" not in errors
+
+
+def test_an_error_is_json_where_results_are(run: Run, origin: Origin) -> None:
+    code, out, errors = said(run("info", "--json", origin.url("nope.mp3")))
+    assert (1, "", "HttpStatus") == (code, errors, json.loads(out)["error"]["type"])
+
+
+def test_offline_asks_nobody_and_says_how_to_get_it(run: Run, origin: Origin) -> None:
+    code, _, errors = said(run("info", "--offline", origin.url("song.flac")))
+    assert (1, []) == (code, origin.requests)
+    assert "kithara fetch" in errors
+
+
+# cache
+
+
+def test_the_cache_is_listed_pinned_and_emptied(run: Run, origin: Origin, tmp_path: Path) -> None:
+    url = origin.url("song.flac")
+    run("fetch", url)
+
+    def assets() -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = json.loads(run("cache", "ls", "--json").stdout)["assets"]
+        return listed
+
+    [asset] = assets()
+    assert (url, False) == (asset["label"], asset["pinned"])
+    assert 0 == run("cache", "pin", url).returncode
+    assert [True] == [asset["pinned"] for asset in assets()]
+    assert 0 == run("cache", "unpin", asset["id"][:8]).returncode
+    assert [False] == [asset["pinned"] for asset in assets()]
+    assert "song.flac" in run("cache", "ls").stdout.decode()
+    assert f"{tmp_path / 'cache'}\n" == run("cache", "path").stdout.decode()
+    assert (0, "all is well\n", "") == said(run("cache", "verify"))
+    assert 0 == run("cache", "rm", url).returncode
+    assert [] == assets()
+
+
+def test_an_asset_that_is_not_there_is_an_error(run: Run) -> None:
+    code, _, errors = said(run("cache", "rm", "http://h/none.mp3"))
+    assert 1 == code
+    assert "cache ls" in errors
+
+
+# play, and on a terminal
+
+
+def test_play_null_takes_the_time_the_sound_takes(spawn: Run, origin: Origin) -> None:
+    started = time.monotonic()
+    assert (0, "", "") == said(spawn("play", "--null", "--start", "1", "--duration", "0.6", origin.url("song.flac")))
+    assert time.monotonic() - started >= 0.6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("fetch",), ("song.flac", "1 file", "0 failed")),
+        (("decode", "-o", "out.wav"), ("decoding to out.wav", "44100 Hz")),
+        (("play", "--null", "--duration", "0.3"), ("playing", "0:0", "of 0:04.0")),
+    ],
+)
+def test_a_terminal_sees_progress(
+    command: Callable[..., list[str]],
+    environment: dict[str, str],
+    origin: Origin,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    terminal, side = pty.openpty()
+    words_of_command = command(arguments[0], *arguments[1:], origin.url("song.flac"))
+    with subprocess.Popen(
+        words_of_command, cwd=tmp_path, env={**environment, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=side
+    ) as process:
+        os.close(side)
+        seen = io.BytesIO()
+        while chunk := _read(terminal):
+            seen.write(chunk)
+        assert process.stdout is not None
+        assert (0, b"") == (process.wait(20), process.stdout.read())
+    os.close(terminal)
+    shown = seen.getvalue().decode()
+    assert [] == [word for word in words if word not in shown]
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # EIO: the other side is closed
+        return b""
+
+
+# the rest
+
+
+def test_the_demo_shows_that_it_works(environment: dict[str, str], tmp_path: Path) -> None:
+    arguments = ["demo", "--seconds", "5", "--rate", "2000000", "--delay", "0.005", "--out", "shown", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "kithara", *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        timeout=50,
+        check=False,
+    )
+    assert (0, b"") == (done.returncode, done.stderr)
+    record = json.loads(done.stdout)
+    assert [] == record["failed"]
+    assert (0, 0) == (record["steps"][-1]["requests"], record["steps"][-1]["fetched"])
+    assert record["sent"] <= record["length"] + 64 * 1024
+    assert np.array_equal(lyre.melody(5), soundfile.read(tmp_path / "shown" / "lyre.wav", dtype="int16")[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [(("--help",), 0, "Commands:"), (("--version",), 0, "kithara"), (("fly",), 2, "No such command"), ((), 2, "Usage")],
+)
+def test_the_bare_command_helps(environment: dict[str, str], arguments: tuple[str, ...], code: int, word: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kithara", *arguments], env=environment, capture_output=True, timeout=50, check=False
+    )
+    assert code == done.returncode
+    assert word in (done.stdout + done.stderr).decode()
+
+
+def test_a_header_reaches_the_server(run: Run, origin: Origin) -> None:
+    origin.serve("tagged.flac", Body(data=SONG))
+    assert 0 == run("info", "-H", "X-Name: orpheus", origin.url("tagged.flac")).returncode
+    assert {"orpheus"} == {request.headers.get("x-name") for request in origin.requests}
