@@ -20,3 +20,4 @@ cdef class RangeSet:
     cdef int64_t reach(self, int64_t start) noexcept nogil
     cdef bint gap(self, int64_t start, int64_t stop, int64_t *gap_start, int64_t *gap_stop) noexcept nogil
     cdef int64_t size(self) noexcept nogil
+    cdef int64_t *snapshot(self, Py_ssize_t *count) noexcept nogil  # to be freed; NULL without memory

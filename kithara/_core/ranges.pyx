@@ -1,7 +1,7 @@
 """Which bytes are here: a set of disjoint half-open ranges that answers in O(log n)."""
 
 cimport cython
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
 
@@ -174,6 +174,15 @@ cdef class RangeSet:
         gap_start[0] = start
         gap_stop[0] = min(stop, self.edges[index]) if index < self.count else stop
         return True
+
+    cdef int64_t *snapshot(self, Py_ssize_t *count) noexcept nogil:
+        """A copy of the edges, *count* of them."""
+        cdef int64_t *copied = <int64_t *>malloc(max(<Py_ssize_t>1, self.count) * sizeof(int64_t))
+        if copied != NULL:
+            count[0] = self.count
+            if self.count:
+                memcpy(copied, self.edges, self.count * sizeof(int64_t))
+        return copied
 
     cdef int64_t size(self) noexcept nogil:
         cdef int64_t total = 0

@@ -21,11 +21,13 @@ cdef class SyncReader:
     cdef int64_t position  # atomic; moves when a read has succeeded
     cdef Level level
     cdef int64_t held  # atomic; 0 free, 1 in a call, 2 in a call and others wait for their turn
+    cdef int64_t waits  # atomic; calls of wait_for under way
     cdef int64_t holder  # atomic; the thread in the call
     cdef bint is_blocking
     cdef bint always_release
     cdef int64_t attached  # atomic
     cdef list closers
+    cdef tuple origin  # a source that was adapted, and its params; or None
     cdef public object media
 
     cdef int64_t read_into(self, char *into, int64_t size) noexcept nogil  # all of it, or up to the true end
@@ -36,10 +38,18 @@ cdef class SyncReader:
     cdef Outcome wait_for(self, int64_t start, int64_t stop, int64_t deadline) noexcept nogil
     cdef int check_outcome(self, int64_t answer, int64_t size) except -1
 
+    cdef bint try_hold(self) noexcept nogil
     cdef Outcome hold(self) noexcept nogil
     cdef void let_go(self) noexcept nogil
     cdef void look_ahead(self, int64_t until) noexcept nogil
+    cdef void afterwards(self, int64_t got, int64_t until) noexcept nogil
     cdef int64_t take(self, char *into, int64_t size, Manner manner) noexcept nogil
+    cdef int64_t turn(self, char *into, int64_t size, Manner manner, int64_t *until) noexcept nogil
+    cdef bint is_stale(self, Outcome outcome, int64_t epoch) noexcept nogil
+    cdef bint is_answer(self, Outcome outcome, int64_t got, Manner manner) noexcept nogil
+    cdef Outcome gather(
+        self, int64_t position, int64_t epoch, char *into, int64_t size, Manner manner, int64_t *got, int64_t *until
+    ) noexcept nogil
     cdef int64_t answer(self, char *into, int64_t size, bint whole) except? -1
     cdef int _open(self) except -1
     cdef object _read(self, int64_t size, bint whole)

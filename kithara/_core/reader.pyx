@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from operator import index
 
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t
@@ -20,6 +21,7 @@ from .store cimport (
     READY,
     Outcome,
     Store,
+    check_range,
     deadline_after,
     raise_outcome,
     ramp,
@@ -27,6 +29,8 @@ from .store cimport (
     signalled,
 )
 from .sync cimport (
+    KT_MAX_OFFSET,
+    kt_add,
     kt_load,
     kt_lock,
     kt_now,
@@ -91,6 +95,7 @@ cdef class SyncReader:
         if not isinstance(store, Store):
             if _adapt is None:
                 raise TypeError(f"{type(source).__name__} is neither a store nor a source")
+            self.origin = (source, params)
             store, adapted_media, close = _adapt(source, params)
             media = adapted_media if media is None else media
             self.closers.append(close)
@@ -98,13 +103,16 @@ cdef class SyncReader:
             media = getattr(source, "media", None)
         self.media = media
         self._store = store
+        self.level.shut = &self._store.shut
         self._store._use()
-        self._store.attach(&self.cursor)
+        if not self._store.attach(&self.cursor):
+            raise errors.Busy("the source feeds one reader, and has it", url=self._store.label, operation="opening")
         kt_store(&self.attached, 1)
         kt_store(&self.level.closed, 0)
 
     def __dealloc__(self):
-        if kt_load(&self.attached) and self._store.forks[0] == self._store.forks_at_birth:
+        # After a fork __del__ leaves the cursor where it is, and the garbage collector may have taken the store first.
+        if kt_load(&self.attached) and self._store is not None and self._store.forks[0] == self._store.forks_at_birth:
             self._store.detach(&self.cursor)
 
     def __del__(self):
@@ -163,8 +171,7 @@ cdef class SyncReader:
         """Wait until ``[start, stop)`` is here or cannot come; see `Store.wait_range`. Closing the reader ends it."""
         cdef int64_t deadline = deadline_after(timeout)
         cdef Outcome outcome
-        if start < 0 or start > stop:
-            raise ValueError(f"not a range: [{start}, {stop})")
+        check_range(start, stop)
         self._open()
         with nogil:
             outcome = self.wait_for(start, stop, deadline)
@@ -181,8 +188,7 @@ cdef class SyncReader:
 
         Holds until the reader passes *stop* or seeks; then the usual look-ahead goes on.
         """
-        if start < 0 or start > stop:
-            raise ValueError(f"not a range: [{start}, {stop})")
+        check_range(start, stop)
         kt_store(&self.cursor.hint_stop, stop)
 
     # Reading.
@@ -196,33 +202,24 @@ cdef class SyncReader:
         Raises:
             KitharaError: the source failed, or the reader was closed, cancelled or interrupted meanwhile.
         """
-        cdef int64_t wanted = -1 if size is None else size
+        cdef int64_t wanted = -1 if size is None else index(size)
         if wanted < 0:
             return self.readall()
         return self._read(wanted, True)
 
     def read1(self, size=-1):
         """What is here after at most one wait: at least a byte unless at the end, at most *size* (default 64 KiB)."""
-        cdef int64_t wanted = -1 if size is None else size
+        cdef int64_t wanted = -1 if size is None else index(size)
         return self._read(RELEASE_FROM if wanted < 0 else wanted, False)
 
     def readall(self):
         """Everything from the position to the true end."""
-        cdef int64_t start = kt_load(&self.position)
         cdef int64_t length
-        cdef list pieces = []
-        cdef object piece = None
         self._open()
-        length = kt_load(&self._store.known_length)
-        if length >= 0:
-            return self._read(max(<int64_t>0, length - start), True)
-        try:
-            while piece := self._read(UNKNOWN_PIECE, True):
-                pieces.append(piece)
-        except BaseException:
-            self._back(start + sum(map(len, pieces)), start)
-            raise
-        return None if piece is None and not pieces else b"".join(pieces)
+        length = self._store.length_now()
+        if length < 0:
+            return self._gather(-1, False)
+        return self._read(max(<int64_t>0, length - kt_load(&self.position)), True)
 
     def readinto(self, buffer):
         """Fill *buffer* (writable, contiguous): all of it, unless the true end comes first.
@@ -238,27 +235,11 @@ cdef class SyncReader:
 
     def readline(self, size=-1):
         """The bytes up to and with the next newline, at most *size* of them."""
-        cdef int64_t limit = -1 if size is None else size
-        cdef int64_t start = kt_load(&self.position), kept = 0, cut
-        cdef list pieces = []
-        while limit < 0 or kept < limit:
-            piece = self._read(LINE_PIECE if limit < 0 else min(<int64_t>LINE_PIECE, limit - kept), False)
-            if piece is None and not pieces:
-                return None
-            if not piece:
-                break
-            cut = piece.find(b"\n") + 1
-            if cut:
-                pieces.append(piece[:cut])
-                self._back(start + kept + len(piece), start + kept + cut)
-                break
-            pieces.append(piece)
-            kept += len(piece)
-        return b"".join(pieces)
+        return self._gather(-1 if size is None else index(size), True)
 
     def readlines(self, hint=-1) -> list:
         """The lines that are left; at least *hint* bytes of them, when that is positive."""
-        cdef int64_t enough = -1 if hint is None else hint
+        cdef int64_t enough = -1 if hint is None else index(hint)
         cdef int64_t kept = 0
         cdef list lines = []
         for line in self:
@@ -284,19 +265,20 @@ cdef class SyncReader:
         """Go to *offset* from the start (0), the position (1) or the end (2). Never waits; past the end is allowed.
 
         Raises:
-            InvalidSeek: the position would be negative.
+            InvalidSeek: the position would be negative, or beyond 2**62.
             UnknownLength: from the end, while that is not known.
             SeekNotSupported: the source can only be read forwards, and those bytes have passed.
         """
         cdef int64_t target, length
         cdef int64_t answer
         self._open()
+        offset = index(offset)
         if whence == 0:
             target = offset
         elif whence == 1:
             target = kt_load(&self.position) + offset
         elif whence == 2:
-            length = kt_load(&self._store.known_length)
+            length = self._store.length_now()
             if length < 0:
                 raise errors.UnknownLength("the length is not known yet", url=self._store.label, operation="seeking")
             target = length + offset
@@ -304,8 +286,8 @@ cdef class SyncReader:
             raise ValueError(f"whence={whence}: expected 0, 1 or 2")
         answer = self.seek_to(target)
         if answer < 0:
-            if answer == -<int64_t>INTERRUPTED:
-                raise errors.InvalidSeek(f"negative position {target}", url=self._store.label, operation="seeking")
+            if answer == -INTERRUPTED:
+                raise errors.InvalidSeek(f"no position in a file: {target}", url=self._store.label, operation="seeking")
             raise_outcome(self._store, <Outcome>(-answer), target, target)
         return target
 
@@ -329,7 +311,11 @@ cdef class SyncReader:
     def duplicate(self) -> SyncReader:
         """Another reader of the same bytes, at 0, with a life of its own. It ends with what feeds this one."""
         self._open()
-        cdef SyncReader other = SyncReader(self._store, media=self.media)
+        cdef SyncReader other
+        if self.origin is None:
+            other = SyncReader(self._store, media=self.media)
+        else:  # its store follows this reader alone
+            other = SyncReader(*self.origin, media=self.media)
         other.is_blocking = self.is_blocking
         other.always_release = self.always_release
         return other
@@ -359,7 +345,7 @@ cdef class SyncReader:
     def seekable(self) -> bool:
         """True once the length is known, unless the source can only be read forwards."""
         self._open()
-        return not self._store.forward_only and kt_load(&self._store.known_length) >= 0
+        return not self._store.forward_only and self._store.length_now() >= 0
 
     def writable(self) -> bool:
         self._open()
@@ -405,72 +391,109 @@ cdef class SyncReader:
             raise_outcome(self._store, outcome, 0, 0)
         return 0
 
-    def _back(self, int64_t before, int64_t position):
-        """Go from *before* back to *position*, making nothing stale, unless a seek came between."""
-        if kt_replace(&self.position, before, position):
-            kt_store(&self.cursor.position, position)
-
     def _readinto(self, buffer, bint whole):
         cdef Py_buffer view
         cdef int64_t got
         self._open()
-        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        except BufferError as error:
+            raise TypeError(f"a read-write bytes-like object is required, not {type(buffer).__name__}") from error
         try:
             got = self.answer(<char *>view.buf, view.len, whole)
         finally:
             PyBuffer_Release(&view)
-        return None if got == -<int64_t>MISSING else got
+        return None if got == -MISSING else got
 
     cdef object _read(self, int64_t size, bint whole):
         cdef int64_t got, left, length
         self._open()
-        length = kt_load(&self._store.known_length)
+        length = self._store.length_now()
         if length >= 0:  # a fresh bytes object no larger than what can come
             left = length - kt_load(&self.position)
             if size > left:
                 size = max(<int64_t>1, left) if size > 0 else 0
-        elif size > UNKNOWN_PIECE and whole:
-            return self._read_growing(size)
+        elif size > UNKNOWN_PIECE:
+            if whole:
+                return self._gather(size, False)
+            size = UNKNOWN_PIECE
         data = PyBytes_FromStringAndSize(NULL, size)
         got = self.answer(PyBytes_AsString(data), size, whole)
-        if got == -<int64_t>MISSING:
+        if got == -MISSING:
             return None
         return data if got == size else data[:got]
 
-    def _read_growing(self, int64_t size):
-        """`read` of much when nobody knows how much there is: piece by piece, so that memory follows the bytes."""
-        cdef int64_t start = kt_load(&self.position), kept = 0
+    def _gather(self, int64_t limit, bint line):
+        """Read piece by piece, so that memory follows the bytes: to *limit*, the end or, for a *line*, a newline.
+
+        One read to others: the position moves at the end, or not at all, and a seek meanwhile makes it begin again.
+        """
         cdef list pieces = []
-        cdef object piece = None
+        cdef object piece
+        cdef int64_t epoch, position, size, kept = 0, got = 0, until = 0, most = LINE_PIECE if line else UNKNOWN_PIECE
+        cdef int64_t cut = 0
+        cdef char *into
+        cdef Manner manner = NOW if not self.is_blocking else SOME if line else WHOLE
+        cdef Outcome outcome
+        self._open()
+        with nogil:
+            outcome = self.hold()
+        if outcome != READY:
+            raise_outcome(self._store, outcome, kt_load(&self.position), kt_load(&self.position))
         try:
-            while kept < size:
-                piece = self._read(min(size - kept, <int64_t>UNKNOWN_PIECE), True)
-                if not piece:
+            epoch = kt_load(&self.level.epoch)  # before the position: see seek_to
+            position = kt_load(&self.position)
+            while limit < 0 or kept < limit:
+                size = most if limit < 0 else min(most, limit - kept)
+                piece = PyBytes_FromStringAndSize(NULL, size)
+                into = PyBytes_AsString(piece)
+                with nogil:
+                    outcome = self.gather(position + kept, epoch, into, size, manner, &got, &until)
+                if self.is_stale(outcome, epoch) or epoch != kt_load(&self.level.epoch):
+                    epoch = kt_load(&self.level.epoch)
+                    position = kt_load(&self.position)
+                    pieces.clear()
+                    kept = 0
+                    continue
+                if not self.is_answer(outcome, got, manner):
+                    if outcome == MISSING and kept:
+                        break
+                    kt_store(&self.cursor.position, position)
+                    if outcome == MISSING:
+                        return None
+                    self.check_outcome(-<int64_t>outcome, size)
+                piece = piece if got == size else piece[:got]
+                cut = piece.find(b"\n") + 1 if line else 0
+                pieces.append(piece[:cut] if cut else piece)
+                kept += cut if cut else got
+                if cut or got == 0 or (outcome == ENDED and not line):
                     break
-                pieces.append(piece)
-                kept += len(piece)
-        except BaseException:
-            self._back(start + kept, start)
-            raise
-        return None if piece is None and not pieces else b"".join(pieces)
+            kt_store(&self.cursor.position, position + kept)
+            # After a seek in this last moment the bytes are those of the old place, read just before it.
+            kt_replace(&self.position, position, position + kept)
+        finally:
+            self.let_go()
+        self.look_ahead(until)
+        return b"".join(pieces)
 
     cdef int64_t answer(self, char *into, int64_t size, bint whole) except? -1:
         """Bytes put in, or -MISSING in non-blocking mode; raises what else there is. The GIL is held."""
-        cdef int64_t got
+        cdef int64_t got = -MISSING, until = 0
         cdef Manner hasty = NOW, patient = NOW
         if size == 0:
             return 0
         if self.is_blocking:
             hasty, patient = (ALL_NOW, WHOLE) if whole else (NOW, SOME)
-        if size < RELEASE_FROM and not self.always_release and not self._store.cold:
-            got = self.take(into, size, hasty)
-            if got != -<int64_t>MISSING or hasty == patient:
-                if got < 0 and got != -<int64_t>MISSING:
-                    self.check_outcome(got, size)
-                return got
-        with nogil:
-            got = self.take(into, size, patient)
-        if got < 0 and (got != -<int64_t>MISSING or self.is_blocking):
+        # Nobody may wait for the turn with the GIL in hand: who has it may need the GIL to go on.
+        if size < RELEASE_FROM and not self.always_release and not self._store.cold and self.try_hold():
+            got = self.turn(into, size, hasty, &until)
+            self.let_go()
+            if got != -MISSING:
+                self.afterwards(got, until)
+        if got == -MISSING:
+            with nogil:
+                got = self.take(into, size, patient)
+        if got < 0 and (got != -MISSING or self.is_blocking):
             self.check_outcome(got, size)
         return got
 
@@ -498,12 +521,12 @@ cdef class SyncReader:
     cdef int64_t seek_to(self, int64_t position) noexcept nogil:
         cdef int64_t epoch, floor, until = 0
         cdef Outcome outcome
-        if position < 0:
-            return -<int64_t>INTERRUPTED
+        if position < 0 or position > KT_MAX_OFFSET:
+            return -INTERRUPTED
         if self._store.forward_only:
             outcome = self._store.glance(position, position + 1, &until)
             if outcome == BACKWARD:
-                return -<int64_t>BACKWARD
+                return -BACKWARD
         # The position first: whoever sees the new epoch must find the new position (see `take`).
         kt_store(&self.position, position)
         kt_store(&self.cursor.position, position)
@@ -514,22 +537,33 @@ cdef class SyncReader:
             floor = kt_load(&self.level.floor)
             if kt_replace(&self.level.epoch, epoch, max(epoch + 1, floor)):
                 break
-        if kt_load(&self.held):  # a read that waits for the old place shall go on at the new one
+        if kt_load(&self.held) or kt_load(&self.waits):  # a read that waits for the old place goes on at the new one
             self._store.wake()
         return position
 
     cdef Outcome wait_for(self, int64_t start, int64_t stop, int64_t deadline) noexcept nogil:
-        return self._store.wait(start, stop, rounded(start, stop), deadline, &self.level, kt_load(&self.level.epoch))
+        cdef Outcome outcome
+        kt_add(&self.waits, 1)
+        outcome = self._store.wait(start, stop, rounded(start, stop), deadline, &self.level, kt_load(&self.level.epoch))
+        kt_add(&self.waits, -1)
+        return outcome
+
+    cdef bint try_hold(self) noexcept nogil:
+        """Take the turn of reading if it is free."""
+        if not kt_replace(&self.held, 0, 1):
+            return False
+        kt_store(&self.holder, kt_thread())
+        return True
 
     cdef Outcome hold(self) noexcept nogil:
-        """Take the turn of reading. Others of the same reader wait until `let_go`."""
-        cdef Outcome outcome = READY
-        cdef int64_t me = kt_thread()
+        """Take the turn of reading; others of the same reader wait until `let_go`. Never with the GIL in hand."""
+        cdef Outcome outcome = self._store.check()
         cdef bint main_thread
-        if kt_replace(&self.held, 0, 1):
-            kt_store(&self.holder, me)
+        if outcome != READY:
+            return outcome
+        if self.try_hold():
             return READY
-        if kt_load(&self.holder) == me:
+        if kt_load(&self.holder) == kt_thread():
             return DEADLOCK  # a signal handler reads what the call it interrupted is reading
         main_thread = kt_on_main_thread()
         kt_lock(&self._store.monitor)
@@ -546,7 +580,7 @@ cdef class SyncReader:
                     break
         kt_unlock(&self._store.monitor)
         if outcome == READY:
-            kt_store(&self.holder, me)
+            kt_store(&self.holder, kt_thread())
         return outcome
 
     cdef void let_go(self) noexcept nogil:
@@ -555,67 +589,88 @@ cdef class SyncReader:
             self._store.wake()
 
     cdef int64_t take(self, char *into, int64_t size, Manner manner) noexcept nogil:
-        """Bytes copied, 0 at the end; or a negated Outcome, with the position unmoved. *size* is positive.
+        """Bytes copied, 0 at the end; or a negated Outcome, with the position unmoved. *size* is positive."""
+        cdef int64_t got, until = 0
+        cdef Outcome outcome
+        if kt_load(&self.level.closed):
+            return -CLOSED
+        outcome = self.hold()
+        if outcome != READY:
+            return -outcome
+        got = self.turn(into, size, manner, &until)
+        self.let_go()
+        self.afterwards(got, until)
+        return got
+
+    cdef int64_t turn(self, char *into, int64_t size, Manner manner, int64_t *until) noexcept nogil:
+        """`take` with the turn in hand.
 
         The position moves only if it is still where the read began: a seek meanwhile makes the read begin again.
         """
-        cdef int64_t epoch, position, part, want, until = 0, got = 0
+        cdef int64_t epoch, position, got = 0
         cdef Outcome outcome
-        cdef bint waited
-        if kt_load(&self.level.closed):
-            return -<int64_t>CLOSED
-        outcome = self.hold()
-        if outcome != READY:
-            return -<int64_t>outcome
-        while True:  # once, and again after each seek that came between
+        while True:
             epoch = kt_load(&self.level.epoch)  # before the position: see seek_to
             position = kt_load(&self.position)
-            got = 0
-            waited = False
-            while True:
-                outcome = self._store.glance(position + got, position + size, &until)
-                if until > position + got and (outcome != MISSING or manner != ALL_NOW):
-                    part = min(until, position + size) - (position + got)
-                    outcome = self._store.copy(position + got, into + got, part)
-                    if outcome != READY:
-                        break
-                    got += part
-                    kt_store(&self.cursor.position, position + got)
-                    if got == size:
-                        break
-                    continue
-                if outcome != MISSING or manner >= NOW or (manner == SOME and (got or waited)):
-                    break
-                want = kt_load(&self.cursor.hint_stop)
-                if want <= position + got:
-                    want = rounded(position + got, position + size)
-                outcome = self._store.wait(
-                    position + got, position + got + 1, want, INT64_MAX, &self.level, epoch
-                )
-                waited = True
+            outcome = self.gather(position, epoch, into, size, manner, &got, until)
+            if self.is_stale(outcome, epoch):
+                continue
+            if not self.is_answer(outcome, got, manner):
+                kt_store(&self.cursor.position, kt_load(&self.position))
+                return -outcome
+            if kt_replace(&self.position, position, position + got):
+                return got
+
+    cdef bint is_stale(self, Outcome outcome, int64_t epoch) noexcept nogil:
+        """Whether a seek or a store that moved on asks to begin again."""
+        return outcome == LATE or (outcome == INTERRUPTED and epoch >= kt_load(&self.level.floor))
+
+    cdef bint is_answer(self, Outcome outcome, int64_t got, Manner manner) noexcept nogil:
+        return outcome == READY or outcome == ENDED or (got > 0 and manner != WHOLE and manner != ALL_NOW)
+
+    cdef Outcome gather(
+        self, int64_t position, int64_t epoch, char *into, int64_t size, Manner manner, int64_t *got, int64_t *until
+    ) noexcept nogil:
+        """Copy [position, position + size) as *manner* says. READY or ENDED: that is all; else why there is no more."""
+        cdef int64_t at = position, stop = position + size, want
+        cdef Outcome outcome
+        got[0] = 0
+        while True:
+            outcome = self._store.glance(at, stop, until)
+            if until[0] > at and (outcome != MISSING or manner != ALL_NOW):
+                outcome = self._store.copy(at, into + (at - position), min(until[0], stop) - at)
                 if outcome != READY:
-                    break
-            if outcome == LATE or (outcome == INTERRUPTED and epoch >= kt_load(&self.level.floor)):
+                    return outcome
+                at = min(until[0], stop)
+                got[0] = at - position
+                kt_store(&self.cursor.position, at)
+                if at == stop:
+                    return READY
                 continue
-            if outcome == READY or outcome == ENDED or (got and manner != WHOLE and manner != ALL_NOW):
-                if kt_replace(&self.position, position, position + got):
-                    break
-                continue
-            kt_store(&self.cursor.position, kt_load(&self.position))
-            if outcome == MISSING and manner == NOW:
-                self._store.nudge(position)
-            self.let_go()
-            return -<int64_t>outcome
-        if kt_load(&self._store.demanded):
+            if outcome != MISSING or manner >= NOW or (manner == SOME and at > position):
+                return outcome
+            want = kt_load(&self.cursor.hint_stop)
+            outcome = self._store.wait(
+                at, at + 1, want if want > at else rounded(at, stop), INT64_MAX, &self.level, epoch
+            )
+            if outcome != READY and outcome != ENDED:
+                return outcome
+
+    cdef void afterwards(self, int64_t got, int64_t until) noexcept nogil:
+        """With the turn given back: tell the producer of a miss that nobody waits for, and of the low-water mark."""
+        if got >= 0:
             self.look_ahead(until)
-        self.let_go()
-        return got
+        elif got == -MISSING:
+            self._store.nudge(kt_load(&self.position))
 
     cdef void look_ahead(self, int64_t until) noexcept nogil:
         """Tell the producer at the low-water mark: what is here ahead is less than half of what should be."""
-        cdef int64_t position = kt_load(&self.cursor.position)
+        cdef int64_t position
+        if not self._store.has_producer():
+            return
+        position = kt_load(&self.cursor.position)
         if until - position < ramp(&self.cursor, self._store.look_ahead) // 2:
-            if until != kt_load(&self._store.known_length) and kt_load(&self.cursor.hint_stop) <= position:
+            if until != self._store.length_now() and kt_load(&self.cursor.hint_stop) <= position:
                 self._store.nudge(until)
 
 

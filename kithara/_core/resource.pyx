@@ -30,9 +30,11 @@ from .store cimport (
     READY,
     Outcome,
     Store,
+    check_range,
     raise_outcome,
 )
 from .sync cimport (
+    KT_MAX_OFFSET,
     kt_add,
     kt_broadcast,
     kt_load,
@@ -120,14 +122,14 @@ cdef class Resource(Store):
             Cancelled, Closed, or the failure's error: the resource takes no more bytes.
         """
         cdef Py_buffer view
-        cdef int64_t written = 0
+        cdef int64_t written = 0, length, stop
         cdef int failed
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            stop = offset + view.len
             length = kt_load(&self.known_length)
-            if offset < 0 or 0 <= length < stop:
-                raise ValueError(f"[{offset}, {stop}) is not inside a resource of length {length}")
+            if not 0 <= offset <= KT_MAX_OFFSET or 0 <= length < offset + view.len:
+                raise ValueError(f"{view.len} bytes at {offset} are not inside a resource of length {length}")
+            stop = offset + view.len
             with nogil:
                 failed = self._write(offset, <const char *>view.buf, view.len, &written)
         finally:
@@ -198,6 +200,7 @@ cdef class Resource(Store):
             Cancelled, or the failure's error: another terminal state came first.
         """
         cdef int64_t whole, hole_start = 0, hole_stop = 0
+        cdef bint holed
         if length is not None:
             self.set_length(length)
         whole = kt_load(&self.known_length)
@@ -238,10 +241,20 @@ cdef class Resource(Store):
 
     def available_ranges(self) -> list:
         """What is here now: ``[(start, stop), ...]`` in order."""
+        cdef Py_ssize_t count = 0, index
+        cdef int64_t *edges
+        cdef list ranges = []
         self._use()
-        kt_lock(&self.monitor)
-        cdef list ranges = list(self.present)
+        kt_lock(&self.monitor)  # and no object made while it is held: that may collect garbage, and run anything
+        edges = self.present.snapshot(&count)
         kt_unlock(&self.monitor)
+        if edges == NULL:
+            raise MemoryError
+        try:
+            for index in range(0, count, 2):
+                ranges.append((edges[index], edges[index + 1]))
+        finally:
+            free(edges)
         return ranges
 
     @property
@@ -254,9 +267,14 @@ cdef class Resource(Store):
 
     def restore(self, ranges) -> None:
         """Publish *ranges* whose bytes are there already and trusted: an earlier session or another process wrote them."""
+        cdef int64_t start, stop
+        cdef int failed
         for start, stop in ranges:
+            check_range(start, stop)
             kt_lock(&self.monitor)
-            failed = self.present.insert(start, stop) or self.claimed.insert(start, stop)
+            failed = self.present.insert(start, stop)
+            if not failed:
+                failed = self.claimed.insert(start, stop)
             if self.first_waiter != NULL:
                 kt_broadcast(&self.monitor)
             kt_unlock(&self.monitor)
@@ -412,14 +430,14 @@ cdef class FileResource(Resource):
     cdef bint intact(self) noexcept nogil:
         """Whether the file is still what was written, as far as its size, inode and time of change tell."""
         cdef stat_t now
-        cdef int64_t frozen = kt_load(&self.frozen_size)
+        cdef int64_t frozen = kt_load(&self.frozen_size), least = kt_load(&self.written_end)  # before looking
         kt_store(&self.unchecked, 0)
         kt_store(&self.checked_at, kt_now_coarse())
         if c_fstat(self.fd, &now):
             return False
         if frozen >= 0:
             return now.st_size == frozen and kt_mtime(&now) == self.frozen_mtime and <int64_t>now.st_ino == self.frozen_ino
-        return now.st_size >= kt_load(&self.written_end)
+        return now.st_size >= least
 
     cdef int place(self, int64_t offset, const char *data, int64_t size) noexcept nogil:
         cdef ssize_t done

@@ -5,6 +5,7 @@ from .sync cimport kt_monitor
 
 cdef enum Outcome:
     # How a look, a wait or a copy ended. Everything above READY, negated, is what the nogil reads of a reader answer.
+    SIGNED = -1  # no outcome: makes the type signed, so that -outcome is negative
     READY = 0
     ENDED = 1  # start is at or past a known end
     MISSING = 2  # not here yet
@@ -57,6 +58,7 @@ cdef struct Level:
     int64_t epoch
     int64_t floor
     int64_t closed
+    int64_t *shut  # a flag of somebody else that ends the waits too, or NULL
 
 
 cdef class Store:
@@ -71,6 +73,7 @@ cdef class Store:
     cdef int64_t producer_thread  # under the monitor; 0: none
     cdef int64_t demanded  # atomic: there is a producer to tell
     cdef bint forward_only
+    cdef bint single  # follows one reader; takes no second
     cdef bint cold  # pages may not be in memory: copy without the GIL
     cdef int64_t look_ahead
     cdef Transfer transfers[2]
@@ -92,6 +95,11 @@ cdef class Store:
     cdef Outcome copy(self, int64_t offset, char *into, int64_t size) noexcept nogil
     cdef bint hole(self, int64_t start, int64_t stop, int64_t *hole_start, int64_t *hole_stop) noexcept nogil
 
+    # What a kind may do otherwise: the length as known now, and why [start, stop) FAILED.
+    cdef int64_t length_now(self) noexcept nogil
+    cdef bint has_producer(self) noexcept nogil
+    cdef object reason(self, int64_t start, int64_t stop)
+
     cdef Outcome check(self) noexcept nogil
     cdef bint must_tell(self, int64_t missing) noexcept nogil
     cdef void nudge(self, int64_t missing) noexcept nogil
@@ -102,20 +110,24 @@ cdef class Store:
     ) noexcept nogil
     cdef void enter(self, Waiter *waiter) noexcept nogil
     cdef void leave(self, Waiter *waiter) noexcept nogil
-    cdef void attach(self, Cursor *cursor) noexcept nogil
+    cdef bint attach(self, Cursor *cursor) noexcept nogil  # False: a single store has its reader
     cdef void detach(self, Cursor *cursor) noexcept nogil
     cdef int64_t clipped(self, int64_t stop) noexcept nogil
     cdef int changed(self) except -1
+    cdef bint drop(self, Watch watch) except -1
     cdef bint settle(self, Status state, object error) except -1
 
 
 cdef class Watch:
     cdef Waiter waiter
     cdef int64_t stop
+    cdef bint entered  # under the monitor; whoever ends it runs the callback
     cdef object callback
+
 
 cdef Outcome signalled() noexcept nogil
 cdef int64_t deadline_after(object timeout) except -1
+cdef int check_range(int64_t start, int64_t stop) except -1
 cdef int raise_outcome(Store store, Outcome outcome, int64_t start, int64_t stop) except -1
 cdef int64_t rounded(int64_t start, int64_t stop) noexcept nogil
 cdef int64_t ramp(Cursor *cursor, int64_t look_ahead) noexcept nogil

@@ -9,7 +9,10 @@ import weakref
 
 from libc.stdint cimport INT64_MAX, int64_t
 
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+
 from .sync cimport (
+    KT_MAX_OFFSET,
     kt_broadcast,
     kt_load,
     kt_lock,
@@ -83,7 +86,7 @@ cdef class Store:
 
     @property
     def length(self):
-        cdef int64_t length = kt_load(&self.known_length)
+        cdef int64_t length = self.length_now()
         return None if length < 0 else length
 
     @property
@@ -114,7 +117,7 @@ cdef class Store:
             WaitTimeout: the time was over first.
             KitharaError: the store failed, was cancelled or closed; a foreign source's own exception as it is.
         """
-        _check_range(start, stop)
+        check_range(start, stop)
         cdef int64_t deadline = deadline_after(timeout)
         cdef Outcome outcome
         cdef int64_t until = 0
@@ -139,30 +142,32 @@ cdef class Store:
         Raises:
             CacheCorrupt: the bytes were here once and are lost.
         """
-        cdef unsigned char[::1] view = buffer
-        cdef int64_t size, until = 0
-        cdef Outcome outcome
-        if offset < 0:
-            raise ValueError(f"negative offset {offset}")
-        if view.shape[0] == 0:
-            return 0
-        cdef char *into = <char *>&view[0]
-        size = view.shape[0]
-        with nogil:
-            outcome = self.glance(offset, offset + size, &until)
-            if outcome == READY or until > offset:
-                size = min(size, until - offset)
-                outcome = self.copy(offset, into, size)
-            elif outcome == MISSING or outcome == ENDED or outcome == FAILED or outcome == CANCELLED:
-                outcome = READY
-                size = 0
+        cdef Py_buffer view
+        cdef int64_t size = 0, until = 0
+        cdef Outcome outcome = LATE
+        if not 0 <= offset <= KT_MAX_OFFSET:
+            raise ValueError(f"not an offset: {offset}")
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            with nogil:
+                while outcome == LATE:
+                    size = view.len
+                    outcome = self.glance(offset, offset + size, &until)
+                    if until > offset:
+                        size = min(size, until - offset)
+                        outcome = self.copy(offset, <char *>view.buf, size)
+                    elif outcome == MISSING or outcome == ENDED or outcome == FAILED or outcome == CANCELLED:
+                        outcome = READY
+                        size = 0
+        finally:
+            PyBuffer_Release(&view)
         if outcome != READY:
             raise_outcome(self, outcome, offset, offset + size)
         return size
 
     def contains_range(self, int64_t start, int64_t stop) -> bool:
         """Whether all of ``[start, stop)`` is here now."""
-        _check_range(start, stop)
+        check_range(start, stop)
         cdef int64_t hole_start = 0, hole_stop = 0
         cdef bint found
         self._use()
@@ -173,7 +178,7 @@ cdef class Store:
 
     def next_gap(self, int64_t start, int64_t stop):
         """The first maximal part of ``[start, stop)`` that is not here, as ``(start, stop)``, or None."""
-        _check_range(start, stop)
+        check_range(start, stop)
         cdef int64_t hole_start = 0, hole_stop = 0
         cdef bint found
         self._use()
@@ -185,11 +190,16 @@ cdef class Store:
     def covered_until(self, int64_t offset) -> int:
         """The first position from *offset* on whose byte is not here."""
         cdef int64_t until = offset
+        check_range(offset, offset)
         self._use()
         kt_lock(&self.monitor)
-        self.look(offset, offset + 1, &until)
+        while True:  # a look may end where a part does
+            self.look(offset, offset + 1, &until)
+            if until <= offset:
+                break
+            offset = until
         kt_unlock(&self.monitor)
-        return until
+        return offset
 
     # The producer's view of what is wanted.
 
@@ -240,7 +250,7 @@ cdef class Store:
         cdef int64_t stops[MOST_WANTED]
         cdef int needs[MOST_WANTED]
         cdef int64_t position, stop, ahead
-        cdef int count = 0, index
+        cdef int count = 0
         cdef Waiter *waiter
         cdef Cursor *cursor
         self._use()
@@ -271,9 +281,8 @@ cdef class Store:
     @property
     def cursors(self) -> list:
         """Where the attached readers stand."""
-        cdef list positions = []
         cdef int64_t held[MOST_WANTED]
-        cdef int count = 0, index
+        cdef int count = 0
         cdef Cursor *cursor
         self._use()
         kt_lock(&self.monitor)
@@ -292,7 +301,7 @@ cdef class Store:
 
         The range is wanted meanwhile. Called at once when that is so already. Returns what `forget` takes.
         """
-        _check_range(start, stop)
+        check_range(start, stop)
         cdef Watch watch = Watch.__new__(Watch)
         cdef int64_t until = 0
         cdef bint told
@@ -301,12 +310,12 @@ cdef class Store:
         watch.waiter.start = start
         watch.waiter.stop = rounded(start, stop)
         self._use()
-        self.watches.append(watch)
         kt_lock(&self.monitor)
         self.enter(&watch.waiter)
-        self.look(start, stop, &until)
-        told = self.must_tell(until)
+        watch.entered = True
+        told = self.look(start, stop, &until) == MISSING and self.must_tell(until)
         kt_unlock(&self.monitor)
+        self.watches.append(watch)
         if told:
             self.tell()
         self.changed()
@@ -314,11 +323,7 @@ cdef class Store:
 
     def forget(self, Watch watch) -> None:
         """Take back a `when`; nothing happens when it was called already."""
-        if watch in self.watches:
-            self.watches.remove(watch)
-            kt_lock(&self.monitor)
-            self.leave(&watch.waiter)
-            kt_unlock(&self.monitor)
+        self.drop(watch)
 
     def _use(self) -> None:
         cdef Outcome outcome = self.check()
@@ -341,6 +346,15 @@ cdef class Store:
         hole_start[0] = start
         hole_stop[0] = stop
         return start < stop
+
+    cdef int64_t length_now(self) noexcept nogil:
+        return kt_load(&self.known_length)
+
+    cdef bint has_producer(self) noexcept nogil:
+        return kt_load(&self.demanded) != 0
+
+    cdef object reason(self, int64_t start, int64_t stop):
+        return self.error
 
     # What every store has.
 
@@ -378,6 +392,8 @@ cdef class Store:
     cdef void nudge(self, int64_t missing) noexcept nogil:
         """Tell the producer, if it must be told, that *missing* will be wanted."""
         cdef bint told
+        if self.check() != READY:
+            return
         kt_lock(&self.monitor)
         told = self.must_tell(missing)
         kt_unlock(&self.monitor)
@@ -403,7 +419,7 @@ cdef class Store:
         cdef Outcome outcome = self.check()
         cdef int64_t until = start
         cdef int64_t now, pause
-        cdef bint main_thread
+        cdef bint main_thread, told = False
         if outcome != READY:
             return outcome
         if start >= stop:
@@ -419,7 +435,7 @@ cdef class Store:
         waiter.stop = max(stop, want_stop)
         self.enter(&waiter)
         while outcome == MISSING:
-            if level != NULL and kt_load(&level.closed):
+            if level != NULL and (kt_load(&level.closed) or (level.shut != NULL and kt_load(level.shut))):
                 outcome = CLOSED
                 break
             if level != NULL and (epoch != kt_load(&level.epoch) or epoch < kt_load(&level.floor)):
@@ -431,13 +447,14 @@ cdef class Store:
             if kt_load(&kt_exiting_flag):
                 outcome = EXITING
                 break
-            if self.must_tell(until):
+            if not told and self.must_tell(until):
                 kt_unlock(&self.monitor)
                 self.tell()
                 kt_lock(&self.monitor)
+                told = True  # once a round, and look at everything again: it may have come while nothing was held
                 outcome = self.look(start, stop, &until)
-                if outcome != MISSING:
-                    break
+                continue
+            told = False
             now = kt_now()
             if now >= deadline:
                 outcome = TIMED_OUT
@@ -455,7 +472,9 @@ cdef class Store:
         return outcome
 
     cdef void wake(self) noexcept nogil:
-        """Let every wait look again."""
+        """Let every wait look again. Does nothing in a forked child, where the monitor may be locked for ever."""
+        if kt_load(self.forks) != self.forks_at_birth:
+            return
         kt_lock(&self.monitor)
         kt_broadcast(&self.monitor)
         kt_unlock(&self.monitor)
@@ -479,14 +498,18 @@ cdef class Store:
         else:
             waiter.next.previous = waiter.previous
 
-    cdef void attach(self, Cursor *cursor) noexcept nogil:
+    cdef bint attach(self, Cursor *cursor) noexcept nogil:
         kt_lock(&self.monitor)
+        if self.single and self.first_cursor != NULL:
+            kt_unlock(&self.monitor)
+            return False
         cursor.previous = NULL
         cursor.next = self.first_cursor
         if self.first_cursor != NULL:
             self.first_cursor.previous = cursor
         self.first_cursor = cursor
         kt_unlock(&self.monitor)
+        return True
 
     cdef void detach(self, Cursor *cursor) noexcept nogil:
         kt_lock(&self.monitor)
@@ -509,11 +532,22 @@ cdef class Store:
             kt_lock(&self.monitor)
             outcome = self.look(watch.waiter.start, watch.stop, &until)
             kt_unlock(&self.monitor)
-            if outcome != MISSING or kt_load(&self.shut):
-                if watch in self.watches:
-                    self.forget(watch)
-                    watch.callback()
+            if (outcome != MISSING or kt_load(&self.shut)) and self.drop(watch):
+                watch.callback()
         return 0
+
+    cdef bint drop(self, Watch watch) except -1:
+        """Take *watch* out; False when somebody did already."""
+        cdef bint entered
+        kt_lock(&self.monitor)
+        entered = watch.entered
+        watch.entered = False
+        if entered:
+            self.leave(&watch.waiter)
+        kt_unlock(&self.monitor)
+        if entered and watch in self.watches:
+            self.watches.remove(watch)
+        return entered
 
     cdef bint settle(self, Status state, object error) except -1:
         """Enter a terminal state, unless there is one already; then nothing happens and False comes back."""
@@ -565,8 +599,8 @@ cdef int64_t deadline_after(object timeout) except -1:
     return kt_now() + <int64_t>(max(0.0, seconds) * 1e9)
 
 
-cdef int _check_range(int64_t start, int64_t stop) except -1:
-    if start < 0 or start > stop:
+cdef int check_range(int64_t start, int64_t stop) except -1:
+    if not 0 <= start <= min(stop, KT_MAX_OFFSET):
         raise ValueError(f"not a range: [{start}, {stop})")
     return 0
 
@@ -577,7 +611,7 @@ cdef int raise_outcome(Store store, Outcome outcome, int64_t start, int64_t stop
         return -1  # the exception is set
     cdef object where = {"url": store.label, "range": (start, stop), "operation": "reading"}
     if outcome == FAILED:
-        error = store.error
+        error = store.reason(start, stop)
         if isinstance(error, errors.KitharaError):
             raise error.renewed() from error
         raise error

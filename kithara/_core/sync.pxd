@@ -20,6 +20,9 @@ cdef extern from *:
     #include <sys/syscall.h>
     #endif
 
+    /* The largest offset: any two of them can be added. */
+    #define KT_MAX_OFFSET ((int64_t)1 << 62)
+
     typedef struct {
         pthread_mutex_t mutex;
         pthread_cond_t changed;
@@ -89,6 +92,7 @@ cdef extern from *:
     static inline void kt_acquire_fence(void) { __atomic_thread_fence(__ATOMIC_ACQUIRE); }
     #endif
     """
+    const int64_t KT_MAX_OFFSET
     ctypedef struct kt_monitor:
         pass
 
