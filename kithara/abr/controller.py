@@ -1,0 +1,202 @@
+"""Chooses the variant of each segment. Pure: no clock, no I/O; whoever plays tells it what happened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from .estimator import Estimator
+from .options import AbrOptions
+from .plan import Plan
+
+_DRIFT = 0.35  # of ln(rate): how far the mean may move before the plan is made anew
+_SWEEPS = 6  # steps of a new plan per transfer; the old one serves until it is complete
+_SOON = 0.2  # seconds before which a download says nothing about itself
+_MARGIN = 0.1  # of u: what giving up a download must gain
+
+
+class Rung(Protocol):
+    """A variant, as far as choosing goes."""
+
+    @property
+    def bandwidth(self) -> int:
+        """Bits per second."""
+        ...
+
+
+class Controller:
+    """Adaptive choice over *variants*, ascending in bandwidth.
+
+    One decision takes well under a millisecond; the plan behind it (see `Plan`) is made at the first transfer and,
+    bit by bit, again when the network has changed.
+
+    Args:
+        variants: Anything with a ``bandwidth`` in bit/s.
+        segment_duration: Seconds of a typical segment.
+        buffer_capacity: Seconds that may be fetched ahead.
+
+    Raises ValueError when there is no variant, or they do not ascend.
+    """
+
+    wants_sizes = True
+
+    def __init__(
+        self,
+        variants: Sequence[Rung],
+        segment_duration: float,
+        buffer_capacity: float,
+        options: AbrOptions | None = None,
+    ) -> None:
+        rates = [float(max(variant.bandwidth, 1)) for variant in variants]
+        if not rates:
+            raise ValueError("no variant to choose from")
+        if rates != sorted(rates):
+            raise ValueError("variants must ascend in bandwidth")
+        if not (segment_duration > 0 and buffer_capacity > 0):
+            raise ValueError("durations must be positive")
+        self.options = AbrOptions() if options is None else options
+        self.estimator = Estimator(self.options)
+        self._rates = rates
+        self._duration = segment_duration
+        self._capacity = buffer_capacity
+        self._typical = np.array(rates) * segment_duration
+        self._plan: Plan | None = None
+        self._coming: Plan | None = None
+        self._sizes = self._typical
+        self._last = 0
+        self._left = 0
+
+    def first(self) -> int:
+        """Where to start: the lowest, unless a prior rate says that more comes as quickly."""
+        if self.options.prior_rate is None:
+            return 0
+        rate = self.options.safety * self.options.prior_rate
+        top = math.log(self._rates[-1] / self._rates[0])
+        gains = [math.log(own / self._rates[0]) - top * own * self._duration / rate for own in self._rates]
+        return max(self._allowed(None), key=lambda index: gains[index])
+
+    def feed(
+        self, size: int, seconds: float, latency: float, *, variant: int, aborted: bool = False, now: float = 0.0
+    ) -> None:
+        """Learn from *size* bytes that took *seconds* after *latency* seconds to the first. Never feed cache hits."""
+        self.estimator.feed(size, seconds, latency, aborted=aborted)
+        self._renew_plan()
+
+    def choose(
+        self,
+        buffer_seconds: float,
+        *,
+        segment_index: int,
+        segment_count: int | None,
+        last_variant: int,
+        now: float = 0.0,
+        next_sizes: Sequence[Sequence[int]] | None = None,
+        allowed: Container[int] | None = None,
+    ) -> int:
+        """The variant for segment *segment_index*.
+
+        Args:
+            buffer_seconds: What is fetched and not yet played.
+            segment_count: How many segments there are, or None while more are coming.
+            last_variant: What the segment before has.
+            next_sizes: Bytes of the coming segments, one row per segment with one number per variant.
+            allowed: The variants that can be had; None for all.
+        """
+        self._last = last_variant
+        self._left = 1 << 20 if segment_count is None else segment_count - segment_index - 1
+        self._sizes = 8.0 * np.array(next_sizes[0], dtype=float) if next_sizes else self._typical
+        candidates = self._allowed(allowed)
+        if self._plan is None or len(candidates) == 1:
+            return max((index for index in candidates if index <= last_variant), default=candidates[0])
+        scores = self._plan.scores(
+            buffer_seconds,
+            last_variant,
+            self.estimator.forecast,
+            self.estimator.spread,
+            self.estimator.latency,
+            self._sizes,
+            self._left,
+        )
+        return max(candidates, key=lambda index: float(scores[index]))
+
+    def should_abandon(
+        self,
+        *,
+        variant: int,
+        done: int,
+        total: int,
+        seconds: float,
+        latency: float,
+        buffer_level: float,
+        allowed: Container[int] | None = None,
+    ) -> int | None:
+        """The lower variant to fetch instead of a download that goes badly, or None to let it go on.
+
+        Args:
+            done: Bytes that came of *total*, *seconds* after the first.
+            buffer_level: What is fetched and not yet played, now.
+        """
+        if not self.options.abandon or self._plan is None or variant == 0 or seconds < _SOON or done >= total:
+            return None
+        level = self.estimator.blended(done, seconds)
+        remaining = 8.0 * (total - done)
+        if remaining < buffer_level * math.exp(level):
+            return None  # it will be here in time
+        lower = [index for index in self._allowed(allowed) if index < variant and self._sizes[index] < remaining]
+        if not lower:
+            return None
+        scores = self._plan.scores(
+            buffer_level,
+            self._last,
+            level,
+            self.estimator.spread,
+            self.estimator.latency,
+            self._sizes,
+            self._left,
+            staying=(variant, remaining),
+        )
+        best = max(lower, key=lambda index: float(scores[index]))
+        return best if scores[best] > scores[variant] + _MARGIN else None
+
+    def idle(self, seconds: float) -> None:
+        """Nothing was fetched for *seconds*, because the buffer was full. Nothing is learned from that."""
+
+    def _allowed(self, allowed: Container[int] | None) -> list[int]:
+        """The variants to choose among, ascending: those *allowed* under the cap, else the lowest of them."""
+        indexes = [index for index in range(len(self._rates)) if allowed is None or index in allowed] or [0]
+        cap = self.options.max_bandwidth
+        if cap is None:
+            return indexes
+        return [index for index in indexes if self._rates[index] <= cap] or indexes[:1]
+
+    def _renew_plan(self) -> None:
+        if not self.estimator.count or len(self._rates) == 1:
+            return
+        if self._plan is None:
+            self._plan = self._new_plan()
+            self._plan.sweep(1 << 20)
+        elif self._coming is None and abs(self.estimator.mean - self._plan.mean) > _DRIFT:
+            self._coming = self._new_plan()
+        if self._coming is not None and self._coming.sweep(_SWEEPS):
+            self._plan, self._coming = self._coming, None
+
+    def _new_plan(self) -> Plan:
+        return Plan(
+            self._rates,
+            self._duration,
+            self._capacity,
+            mean=self.estimator.mean,
+            latency=self.estimator.latency,
+            hysteresis=self.options.hysteresis,
+            stall_cost=self.options.stall_cost,
+        )
+
+
+def simulation_controller(
+    variants: Sequence[Rung], segment_duration: float, buffer_capacity: float, options: AbrOptions | None = None
+) -> Controller:
+    """The controller that plays, for whoever wants to simulate it: `Controller` itself."""
+    return Controller(variants, segment_duration, buffer_capacity, options)

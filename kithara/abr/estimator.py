@@ -1,0 +1,83 @@
+"""What the network is like, learned from the transfers that were made. Pure; no clock.
+
+The estimate is a short-memory mean of the *logarithm* of throughput, one weight per transfer. Players that weight by
+download seconds let one outage own the estimate for minutes. Time to first byte is kept apart: audio segments are
+small, and it would read as a slow network. So nothing is too small to learn from.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .options import AbrOptions
+
+MEMORY = 0.6
+"""Share of its surprise that each transfer adds to the level: the best one-step forecast of ln(rate) on recorded 3G
+for segments of 2, 6 and 10 s alike."""
+SPREAD = 0.36
+"""Mean absolute surprise of ln(rate) expected before anything was learned: the same recordings."""
+
+_SPREAD_MEMORY = 0.08
+_MEAN_MEMORY = 0.03
+_LATENCY_MEMORY = 0.2
+_SURPRISE_LIMIT = 1.5
+_FULL_WEIGHT = 3.0  # seconds after which a transfer that was given up counts like a finished one
+_PACKET = 1460  # bytes; "nothing came" is "less than a packet came"
+
+
+class Estimator:
+    """Level, spread and mean of ln(bit/s), and the time to first byte.
+
+    Attributes:
+        count: Transfers learned from.
+        level: What the next transfer will see, as ln(bit/s).
+        spread: Mean absolute error of that forecast.
+        mean: Where the level tends to in the long run.
+        latency: Seconds to first byte.
+    """
+
+    __slots__ = ("_margin", "count", "latency", "level", "mean", "spread")
+
+    def __init__(self, options: AbrOptions) -> None:
+        self._margin = math.log(options.safety)
+        self.count = 0
+        self.level = self.mean = 0.0 if options.prior_rate is None else math.log(options.prior_rate)
+        self.spread = SPREAD
+        self.latency = 0.1
+
+    @property
+    def forecast(self) -> float:
+        """ln(bit/s) to count on: the level less the safety margin."""
+        return self.level + self._margin
+
+    @property
+    def rate(self) -> float | None:
+        """Bit/s that the next transfer will see, or None before anything was learned."""
+        return math.exp(self.level) if self.count else None
+
+    def feed(self, size: int, seconds: float, latency: float, *, aborted: bool = False) -> None:
+        """Learn from a transfer over the network of *size* bytes in *seconds* after its first byte came."""
+        if seconds <= 0 or (size <= 0 and not aborted):
+            return
+        observed = log_rate(size, seconds)
+        self.count += 1
+        weight = min(1.0, seconds / _FULL_WEIGHT) if aborted else 1.0
+        if self.count == 1 and not self.level:
+            self.level = self.mean = observed
+            self.latency = latency
+            return
+        surprise = observed - self.level
+        self.spread += _SPREAD_MEMORY * weight * (min(abs(surprise), _SURPRISE_LIMIT) - self.spread)
+        self.mean += max(_MEAN_MEMORY, 1 / self.count) * weight * (observed - self.mean)
+        self.level += MEMORY * weight * surprise
+        self.latency += _LATENCY_MEMORY * (latency - self.latency)
+
+    def blended(self, done: int, seconds: float) -> float:
+        """The forecast in the light of a transfer under way: *done* bytes *seconds* after its first byte."""
+        weight = 0.8 * min(1.0, seconds / 2.0)
+        return self.forecast + weight * (log_rate(done, seconds) - self.level)
+
+
+def log_rate(size: int, seconds: float) -> float:
+    """ln(bit/s) of *size* bytes in *seconds*; at least a packet is taken to have come."""
+    return math.log(8 * max(size, _PACKET) / seconds)

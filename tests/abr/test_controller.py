@@ -1,0 +1,253 @@
+"""Adaptive choice, driven by hand: what it must and must not do in plain situations."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+
+from kithara.abr import AbrOptions, Controller, Estimator, simulation_controller
+
+RATES = (32_000, 64_000, 128_000, 192_000, 256_000, 320_000, 900_000)
+DURATION = 6.0
+
+
+@dataclass
+class Rung:
+    bandwidth: int
+
+
+def controller(options=None, rates=RATES, buffer=30.0):
+    return simulation_controller([Rung(rate) for rate in rates], DURATION, buffer, options)
+
+
+class Playing:
+    """A controller playing over a link whose rate the test sets; time only passes here."""
+
+    def __init__(self, control, rate, *, latency=0.05, capacity=30.0, count=1000):
+        self.control, self.rate, self.latency, self.capacity, self.count = control, rate, latency, capacity, count
+        self.buffer = self.now = self.silence = 0.0
+        self.variants = []
+        self.fetch(control.first())
+
+    def fetch(self, variant):
+        size = RATES[variant] * DURATION / 8
+        seconds = 8 * size / self.rate
+        self.wait(self.latency + seconds)
+        self.control.feed(int(size), seconds, self.latency, variant=variant, aborted=False, now=self.now)
+        self.buffer += DURATION
+        self.variants.append(variant)
+
+    def wait(self, seconds):
+        self.now += seconds
+        if self.variants:
+            self.silence += max(0.0, seconds - self.buffer)
+        self.buffer = max(0.0, self.buffer - seconds)
+
+    def play(self, segments):
+        for _ in range(segments):
+            full = self.buffer + DURATION - self.capacity
+            if full > 0:
+                self.wait(full)
+                self.control.idle(full)
+            self.fetch(
+                self.control.choose(
+                    self.buffer,
+                    segment_index=len(self.variants),
+                    segment_count=self.count,
+                    last_variant=self.variants[-1],
+                    now=self.now,
+                )
+            )
+        return self.variants[-segments:]
+
+
+def changes(variants):
+    return sum(old != new for old, new in pairwise(variants))
+
+
+def test_it_starts_at_the_lowest():
+    assert 0 == controller().first()
+
+
+def test_a_rate_seen_lately_lets_it_start_higher():
+    assert 0 < controller(AbrOptions(prior_rate=20e6)).first()
+    assert 0 == controller(AbrOptions(prior_rate=60e3)).first()
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(20_000, 0), (2e6, 6), (20e6, 6)])
+def test_on_a_steady_link_it_settles_where_the_rate_allows(rate, expected):
+    assert [expected] * 10 == Playing(controller(), rate).play(40)[-10:]
+
+
+def test_on_a_steady_link_in_the_middle_it_never_falls_silent_and_rarely_changes():
+    playing = Playing(controller(), 400e3)
+    settled = playing.play(60)[20:]
+    assert 0 == playing.silence
+    assert 4 <= min(settled)
+    assert changes(settled) <= 12
+
+
+def test_it_survives_a_fall_to_a_tenth_and_climbs_back():
+    playing = Playing(controller(buffer=120.0), 2e6, capacity=120.0)
+    before = playing.play(40)[-1]
+    playing.rate = 200e3
+    during = playing.play(60)
+    playing.rate = 2e6
+    after = playing.play(40)[-1]
+    assert (6, 6, 0) == (before, after, playing.silence)
+    assert max(during[-20:]) <= 4
+
+
+def test_small_and_latency_bound_samples_still_teach():
+    estimator = Estimator(AbrOptions())
+    for _ in range(20):
+        estimator.feed(8000, 0.016, 0.5)  # 2 s at 32 kbit/s over 4 Mbit/s behind half a second of round trip
+    assert 4e6 == pytest.approx(estimator.rate)
+    assert 0.5 == pytest.approx(estimator.latency)
+
+
+def test_one_fast_sample_moves_the_estimate_but_not_to_itself():
+    estimator = Estimator(AbrOptions())
+    for _ in range(10):
+        estimator.feed(100_000, 1.0, 0.05)
+    estimator.feed(100_000, 0.001, 0.05)
+    assert 0.8e6 < estimator.rate < 0.8e9
+
+
+def test_what_says_nothing_teaches_nothing():
+    estimator = Estimator(AbrOptions())
+    estimator.feed(0, 1.0, 0.1)
+    estimator.feed(100, 0.0, 0.1)
+    assert (0, None) == (estimator.count, estimator.rate)
+
+
+def test_an_aborted_transfer_without_a_byte_teaches_that_it_was_slow():
+    estimator = Estimator(AbrOptions())
+    estimator.feed(100_000, 1.0, 0.05)
+    estimator.feed(0, 3.0, 0.05, aborted=True)
+    assert 0.8e6 > 4 * estimator.rate
+
+
+def test_safety_lowers_what_is_counted_on():
+    plain, careful = Estimator(AbrOptions()), Estimator(AbrOptions(safety=0.5))
+    for estimator in (plain, careful):
+        estimator.feed(100_000, 1.0, 0.05)
+    assert math.log(0.5) == pytest.approx(careful.forecast - plain.forecast)
+    cautious = Playing(controller(AbrOptions(safety=0.25)), 450e3).play(60)
+    assert sum(cautious) < sum(Playing(controller(), 450e3).play(60))
+
+
+def test_hysteresis_holds_a_variant_longer():
+    def count(hysteresis):
+        playing = Playing(controller(AbrOptions(hysteresis=hysteresis)), 300e3)
+        for turn in range(40):
+            playing.rate = 300e3 if turn % 4 < 2 else 900e3
+            playing.play(2)
+        return changes(playing.variants)
+
+    assert count(4.0) < count(0.25)
+
+
+def test_a_cap_is_never_exceeded():
+    assert 3 == max(Playing(controller(AbrOptions(max_bandwidth=200_000)), 20e6).play(40))
+    assert [0] * 10 == Playing(controller(AbrOptions(max_bandwidth=1)), 20e6).play(10)
+
+
+def test_only_allowed_variants_are_chosen():
+    control = controller()
+    Playing(control, 20e6).play(10)
+    assert 2 == control.choose(24.0, segment_index=11, segment_count=100, last_variant=6, allowed={0, 2})
+
+
+def test_before_the_first_sample_the_last_variant_stays():
+    assert 3 == controller().choose(6.0, segment_index=1, segment_count=100, last_variant=3)
+    assert 2 == controller().choose(6.0, segment_index=1, segment_count=100, last_variant=3, allowed={0, 2, 5})
+
+
+def test_towards_the_end_the_buffer_is_spent():
+    def last_ones(count):
+        playing = Playing(controller(buffer=60.0), 330e3, capacity=60.0, count=count)
+        return sum(playing.play(79)[-10:])
+
+    assert last_ones(80) > last_ones(1000)
+
+
+def test_large_coming_segments_are_seen_ahead():
+    control = controller()
+    Playing(control, 1.2e6).play(20)
+    usual = [int(rate * DURATION / 8) for rate in RATES]
+    chosen = [
+        control.choose(24.0, segment_index=21, segment_count=100, last_variant=6, next_sizes=[sizes])
+        for sizes in (usual, [*usual[:6], 8_000_000])
+    ]
+    assert 6 == chosen[0]
+    assert chosen[1] < 6
+
+
+def abandoned(control, **changed):
+    control.choose(12.0, segment_index=21, segment_count=100, last_variant=6)
+    facts = {"variant": 6, "done": 30_000, "total": 675_000, "seconds": 4.0, "latency": 0.05, "buffer_level": 8.0}
+    return control.should_abandon(**{**facts, **changed})
+
+
+def experienced(options=None):
+    control = controller(options)
+    Playing(control, 1.2e6).play(20)
+    return control
+
+
+def test_a_doomed_download_is_given_up_for_a_lower_variant():
+    assert abandoned(experienced()) in range(3)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"seconds": 0.05},
+        {"done": 670_000},
+        {"done": 675_000},
+        {"done": 600_000},
+        {"variant": 0, "total": 24_000, "done": 100},
+        {"buffer_level": 1000.0},
+    ],
+    ids=["too soon", "nearly here", "all here", "fast enough", "nothing lower", "no hurry"],
+)
+def test_other_downloads_go_on(facts):
+    assert abandoned(experienced(), **facts) is None
+
+
+def test_a_download_that_hangs_without_a_byte_is_given_up():
+    assert abandoned(experienced(), done=0) is not None
+
+
+def test_abandonment_can_be_switched_off():
+    assert abandoned(experienced(AbrOptions(abandon=False))) is None
+
+
+@pytest.mark.parametrize("rates", [(128_000,), (0, 0), (64_000, 64_000), (1, 1_000_000_000)])
+def test_odd_ladders_play(rates):
+    control = Controller([Rung(rate) for rate in rates], 4.0, 20.0)
+    variants = [control.first()]
+    for index in range(1, 20):
+        control.feed(30_000, 0.3, 0.05, variant=variants[-1], aborted=False, now=index * 4.0)
+        variants.append(control.choose(8.0, segment_index=index, segment_count=None, last_variant=variants[-1]))
+    assert set(variants) <= set(range(len(rates)))
+
+
+@pytest.mark.parametrize(
+    ("rates", "duration", "buffer"), [((), 6, 30), ((2, 1), 6, 30), ((1, 2), 0, 30), ((1, 2), 6, -1)]
+)
+def test_ladders_that_make_no_sense_are_refused(rates, duration, buffer):
+    with pytest.raises(ValueError, match=r"variant|durations"):
+        Controller([Rung(rate) for rate in rates], duration, buffer)
+
+
+@pytest.mark.parametrize("options", [{"safety": 0}, {"hysteresis": -1}, {"stall_cost": math.inf}, {"prior_rate": 0}])
+def test_factors_must_be_positive(options):
+    with pytest.raises(ValueError, match="positive"):
+        AbrOptions(**options)
+
+
+def test_equal_histories_give_equal_choices():
+    assert Playing(controller(), 700e3).play(50) == Playing(controller(), 700e3).play(50)
