@@ -125,13 +125,13 @@ cdef uint32_t[256] CRC32
 
 
 cdef void make_tables() noexcept:
-    cdef int i, k
+    cdef int i
     cdef uint32_t a, b, c
     for i in range(256):
         a = i
         b = i << 8
         c = <uint32_t>i << 24
-        for k in range(8):
+        for _ in range(8):
             a = (a << 1) ^ (0x07 if a & 0x80 else 0)
             b = (b << 1) ^ (0x8005 if b & 0x8000 else 0)
             c = (c << 1) ^ (0x04C11DB7 if c & 0x80000000 else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -71,6 +71,7 @@ class Decoder:
             self._closed = True
             raise
         self._position = 0
+        self._exact = True  # how to go there
         self._epoch = 0
         if start:
             self.seek(start)
@@ -89,13 +90,22 @@ class Decoder:
     @property
     def frames(self) -> int | None:
         """How many frames there are, exactly, or None while nobody has told. Never waits for a network."""
-        with self._using():
-            return self._engine.frames()
+        known = self._engine.known_frames
+        if known is None:
+            with self._using():
+                known = self._engine.frames()
+        return known
 
     @property
     def duration(self) -> float | None:
         """Seconds: exact from `frames`, else as the container tells them, else None. Never a guess."""
-        frames = self.frames
+        _ = self.frames  # looks where looking is free
+        return self.known_duration
+
+    @property
+    def known_duration(self) -> float | None:
+        """`duration` as far as it is known without looking: for a thread beside the one that decodes."""
+        frames = self._engine.known_frames
         return self._engine.demuxer.track.told_duration if frames is None else frames / self.spec.rate
 
     @property
@@ -137,6 +147,20 @@ class Decoder:
         """Packets that could not be decoded so far; silence stands for them."""
         return self._engine.bad
 
+    @property
+    def variant(self) -> int | None:
+        """The HLS variant that was decoded last; None for a file."""
+        return self._engine.demuxer.variant
+
+    @property
+    def variants(self) -> Sequence[Any]:
+        """What `set_variant` chooses from; empty for a file."""
+        return self._engine.demuxer.variants
+
+    def set_variant(self, variant: int | Literal["auto"]) -> None:
+        """Pin an HLS variant from the next segment on, or let the bandwidth decide."""
+        self._engine.demuxer.set_variant(variant)
+
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def read(self, frames: int = -1) -> Array:
@@ -166,8 +190,11 @@ class Decoder:
         if not out.flags.c_contiguous or not out.flags.writeable:
             raise ValueError("out must be C-contiguous and writable")
 
-    def _go(self, position: int, *, exact: bool = True) -> bool:
-        return self._engine.position == position or self._engine.land(position, exact=exact)
+    def _go(self, position: int) -> None:
+        """Bring the engine to *position*."""
+        exact, self._exact = self._exact, True
+        if self._engine.position != position:
+            self._engine.land(position, exact=exact)
 
     def _take(self, position: int, frames: int) -> Array:
         """A new array of up to *frames* frames (negative: all) from *position*."""
@@ -198,7 +225,7 @@ class Decoder:
         return out if count == frames else out[:count].copy()
 
     def seek(self, frame: int, *, exact: bool = True) -> int:
-        """Go to *frame*; returns it. Past the end is allowed: reads are empty there. May read, so may wait.
+        """Go to *frame*; returns it. Past the end is allowed: reads are empty there. The next read waits, not this.
 
         With *exact* False the place may be off by seconds where the exact one would cost reading all that lies before.
         A read that waits in another thread ends with `Interrupted`.
@@ -208,9 +235,12 @@ class Decoder:
         with self._using(interrupt=True):
             self._epoch += 1
             self._position = frame
-            if not exact:
-                self._engine.land(frame, exact=False)
+            self._exact = exact
             return frame
+
+    def interrupt(self) -> None:
+        """Make a read that waits, and every later one until the next `seek`, raise `Interrupted`. Any thread."""
+        self._view.interrupt()
 
     def tell(self) -> int:
         """The frame that the next read begins with."""
@@ -260,6 +290,7 @@ class Decoder:
         if interrupt:
             while not self._lock.acquire(timeout=0.02):
                 self._view.interrupt()
+            self._view.resume()
         else:
             self._lock.acquire()
         try:

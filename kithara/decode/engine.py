@@ -115,6 +115,11 @@ class Engine:
     def frames(self, *, wait: bool = False) -> int | None:
         """How many frames there are, where it is told; *wait* allows reading for it."""
         self.demuxer.total(wait=wait)
+        return self.known_frames
+
+    @property
+    def known_frames(self) -> int | None:
+        """`frames` as far as it is known without looking."""
         end = self._end()
         return None if end is None else max(end - self._lead, 0)
 

@@ -53,6 +53,6 @@ def open_input(what: Any, variant: int | None = None) -> Input:
         reader = SyncReader(what)
     else:
         raise TypeError(
-            f"cannot decode from {type(what).__name__}: expected a path, a URL, bytes, an object with read(), or a Source"
+            f"cannot decode from {type(what).__name__}: expected a path, a URL, bytes, a Source or an object with read()"
         )
     return Input(reader, owned=True, hint=reader.media)

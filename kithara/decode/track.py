@@ -7,11 +7,11 @@ included, in *ticks* of `Track.rate`. Gapless facts are positions on it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
-from ..errors import DecodeError
+from ..errors import DecodeError, UnsupportedMedia
 from .tags import Picture, Tags
 
 __all__ = ["Demuxer", "Landing", "Packet", "Track"]
@@ -66,11 +66,15 @@ class Demuxer(ABC):
     Attributes:
         track: What the container told.
         end: The tick behind the last true sample, once it is known.
+        variant: Which HLS variant the last packet came from, or None.
+        variants: What `set_variant` chooses from.
     """
 
     container: ClassVar[str]
     track: Track
     end: int | None = None
+    variant: int | None = None
+    variants: Sequence[Any] = ()
 
     @abstractmethod
     def packets(self) -> Iterator[Packet]:
@@ -82,6 +86,10 @@ class Demuxer(ABC):
 
         With *exact* False the landing may be an estimate, if that spares reading what lies between.
         """
+
+    def set_variant(self, variant: int | Literal["auto"]) -> None:
+        """Pin a variant from the next segment on, or let the source choose."""
+        raise UnsupportedMedia(f"a {self.track.container} file has no variants")
 
     def total(self, *, wait: bool = False) -> int | None:
         """`end`, looked up where that costs no network; *wait* allows it to."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from ..errors import SeekNotSupported
+from ..errors import Interrupted, SeekNotSupported
 
 __all__ = ["ByteView", "Feed"]
 
@@ -78,7 +78,9 @@ class ByteView:
         parts = [data] if data else []
         got = len(data)
         self._go(offset + got, offset + least)
-        at, self._at = self._at, -1  # a read that raises leaves the place unknown
+        at = self._at
+        if self.seekable:
+            self._at = -1  # a read that raises leaves the place unknown
         while got < least:
             piece = self._read(most - got)
             if not isinstance(piece, bytes):
@@ -118,9 +120,8 @@ class ByteView:
         self._planned = (start, stop)
 
     def _go(self, offset: int, stop: int) -> None:
-        if self._interrupted:  # the reader refuses to wait until it is sent somewhere anew
-            self._interrupted = False
-            self._at = -1
+        if self._interrupted:
+            raise Interrupted("something else is wanted", operation="decoding")
         if offset == self._at:
             return
         if self.seekable:
@@ -143,11 +144,16 @@ class ByteView:
         self._at = offset
 
     def interrupt(self) -> None:
-        """End waits that began before now with `kithara.errors.Interrupted`, where the reader can. Any thread."""
+        """Make every read raise `kithara.errors.Interrupted`, one that waits included, until `resume`. Any thread."""
+        self._interrupted = True
         interrupt = getattr(self._reader, "interrupt", None)
         if callable(interrupt):
-            self._interrupted = True
             interrupt()
+
+    def resume(self) -> None:
+        """Read again after `interrupt`."""
+        self._interrupted = False
+        self._at = -1 if self.seekable else self._at  # the reader itself waits again only once it is sent somewhere
 
 
 def _can_seek(reader: Any) -> bool:
