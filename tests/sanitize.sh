@@ -44,6 +44,10 @@ for test in "${tests[@]}"; do
     arguments+=("$root/$test")
 done
 export PYTHONPATH=$library
-"$python" -c "import kithara, sys; sys.exit(not kithara.__file__.startswith('$library'))"
+found=$("$python" -c 'import importlib.util; print(importlib.util.find_spec("kithara").origin)')
+if [[ $found != "$library"/* ]]; then
+    echo "the instrumented build is shadowed by $found" >&2
+    exit 1
+fi
 # Three times the time: instrumented code is slow, and the bounds are about liveness.
 KITHARA_SLOWER=3 LD_PRELOAD=$preload setarch -R "$python" -m pytest "${arguments[@]}"
