@@ -281,21 +281,35 @@ class Faults:
 
 
 @dataclass
-class _Citizen:
-    """A resource that is served well, except where told otherwise."""
+class Citizen:
+    """A resource that is served well, except where told otherwise; usable as a step.
+
+    Attributes:
+        etag: Sent as it is.
+        last_modified: Sent as it is.
+        content_type: Sent as it is.
+        ranges: Whether ranges are served or ignored.
+        length: Whether the length of the whole is told; if not, the connection ends it.
+        chunked: Whether bodies come in chunks.
+        faults: What breaks.
+        rate: Bytes a second, over all connections together.
+        delay: Seconds before each answer.
+        headers: Further headers.
+        piece: Bytes in one write, and in one chunk.
+    """
 
     data: bytes
-    etag: str | None
-    last_modified: str | None
-    content_type: str | None
-    ranges: bool
-    length: bool
-    chunked: bool
-    faults: Faults | None
-    rate: float | None
-    delay: float
-    headers: Headers
-    piece: int
+    etag: str | None = '"v1"'
+    last_modified: str | None = None
+    content_type: str | None = "application/octet-stream"
+    ranges: bool = True
+    length: bool = True
+    chunked: bool = False
+    faults: Faults | None = None
+    rate: float | None = None
+    delay: float = 0.0
+    headers: Headers = field(default_factory=dict)
+    piece: int = _PIECE
     lock: threading.Lock = field(default_factory=threading.Lock)
     served: int = 0
     free_at: float = 0.0
@@ -433,29 +447,12 @@ class FaultServer:
         with self._lock:
             self._scripts.setdefault(path, []).append(list(steps))
 
-    def serve(
-        self,
-        path: str,
-        data: bytes,
-        *,
-        etag: str | None = '"v1"',
-        last_modified: str | None = None,
-        content_type: str | None = "application/octet-stream",
-        ranges: bool = True,
-        length: bool = True,
-        chunked: bool = False,
-        faults: Faults | None = None,
-        rate: float | None = None,
-        delay: float = 0.0,
-        headers: Headers | None = None,
-        piece: int = _PIECE,
-    ) -> None:
-        """Serve *data* at *path* as a good citizen, apart from the weaknesses asked for. Replaces earlier scripts."""
-        citizen = _Citizen(
-            data, etag, last_modified, content_type, ranges, length, chunked, faults, rate, delay, headers or {}, piece
-        )
+    def serve(self, path: str, data: bytes, **weaknesses: Any) -> Citizen:
+        """Serve *data* at *path* as a good citizen, apart from its *weaknesses* (see `Citizen`). Replaces scripts."""
+        citizen = Citizen(data, **weaknesses)
         with self._lock:
             self._scripts[path] = [[citizen]]
+        return citizen
 
     def open_gate(self, name: str) -> None:
         """Let every script that waits at *name* go on, now and later."""
