@@ -9,6 +9,7 @@ twice as large, and is sent just early enough that its answer comes when the one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import threading
 import time
@@ -156,6 +157,7 @@ class Filler:
             while self.store.status == "active":
                 self._wake.clear()
                 if self._failure is not None:
+                    await self._keep()
                     self.store.fail(self._failure)
                     return
                 if self._is_whole():
@@ -387,6 +389,14 @@ class Filler:
         self._broken = True
         self._not_before = self._loop.time() + delay
         self._publish(Retrying(error=error, attempt=self._backoff.attempt - 1, delay=delay))
+
+    async def _keep(self) -> None:
+        """What is here outlives the failure: the next session goes on from it."""
+        if self._saving is not None:
+            await asyncio.gather(self._saving, return_exceptions=True)
+        if hasattr(self.store, "checkpoint"):
+            with contextlib.suppress(KitharaError):
+                await asyncio.to_thread(self.store.checkpoint, durable=True)
 
     async def _save(self) -> None:
         """Let what is here survive a crash, off the loop."""

@@ -81,14 +81,7 @@ class Download:
         self._buses: list[EventBus] = []
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        held = getattr(resource, "validators", Validators())
-        self.representation = Representation(
-            total=held.total,
-            etag=held.etag,
-            last_modified=held.last_modified,
-            date=held.date,
-            content_type=held.content_type,
-        )
+        self.representation = _held(resource)
         self.media = self._told_media()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────
@@ -330,8 +323,25 @@ def _open_resource(request: Request) -> Resource:
     if request.store is None:
         return temporary_resource(request.url)
     resource = request.store.open_streaming(request.key)
+    if resource.resumed and not request.offline and _held(resource).if_range is None:
+        length = resource.length
+        if length is None or resource.next_gap(0, length) is not None:
+            # Nothing can vouch that bytes of an earlier session and those to come are of one representation.
+            resource = request.store.supersede(request.key)
     resource.label = redact_url(request.url)
     return resource
+
+
+def _held(resource: Resource) -> Representation:
+    """Which bytes *resource* holds, as far as it remembers."""
+    held = getattr(resource, "validators", Validators())
+    return Representation(
+        total=held.total,
+        etag=held.etag,
+        last_modified=held.last_modified,
+        date=held.date,
+        content_type=held.content_type,
+    )
 
 
 def temporary_resource(url: str) -> FileResource:

@@ -33,7 +33,9 @@ def serve(request, store):
         yield serve
 
 
-@pytest.mark.parametrize("name", ["mp3-cbr", "m4a-faststart", "m4a-moov-last", "flac", "ogg-vorbis", "ogg-opus", "wav-16"])
+@pytest.mark.parametrize(
+    "name", ["mp3-cbr", "m4a-faststart", "m4a-moov-last", "flac", "ogg-vorbis", "ogg-opus", "wav-16"]
+)
 def test_av_decodes_every_frame(serve, name):
     entry = corpus.file(name)
 

@@ -10,7 +10,19 @@ from support.nginx import Nginx
 import kithara
 from kithara.cli.origin import Origin
 
-NAMES = ("mp3-cbr", "mp3-vbr", "adts", "m4a-faststart", "m4a-moov-last", "flac", "alac", "ogg-vorbis", "ogg-opus", "wav-16", "fmp4")
+NAMES = (
+    "mp3-cbr",
+    "mp3-vbr",
+    "adts",
+    "m4a-faststart",
+    "m4a-moov-last",
+    "flac",
+    "alac",
+    "ogg-vorbis",
+    "ogg-opus",
+    "wav-16",
+    "fmp4",
+)
 DATA = random.Random(4).randbytes(700_001)
 
 
