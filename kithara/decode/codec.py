@@ -94,6 +94,9 @@ class Codec:
         """
         raise NotImplementedError
 
+    def conform(self, rate: int, channels: int) -> None:
+        """Give frames of *rate* and *channels* from now on, converted if the stream has others."""
+
     def drain(self) -> Sequence[Frame]:
         """What the decoder still holds at the end."""
         return ()
@@ -125,6 +128,8 @@ class LibavCodec(Codec):
         if track.codec not in _NAMES:
             raise UnsupportedMedia(f"codec {track.codec!r} in {track.container}")
         self._name = ""
+        self._target: tuple[int, int, str] | None = None
+        self._resampler: av.AudioResampler | None = None
         self._priming = track.codec == "vorbis"
         self._open()
 
@@ -152,6 +157,8 @@ class LibavCodec(Codec):
             frames: Sequence[Any] = self._context.decode(packet)
         except (av.error.FFmpegError, ValueError) as exc:
             raise DecodeError(f"damaged {self.track.codec} packet: {exc}") from exc
+        if self._target is not None:
+            frames = self._converted(frames)
         for frame in frames:
             if (
                 frame.format.name != self._name
@@ -174,6 +181,26 @@ class LibavCodec(Codec):
         self.rate = frame.sample_rate
         self.channels = frame.layout.nb_channels
         self.layout = frame.layout.name
+
+    def conform(self, rate: int, channels: int) -> None:
+        layout = f"{channels}c" if channels > 2 else ("mono", "stereo")[channels - 1]
+        self._target = (rate, channels, layout)
+
+    def _converted(self, frames: Sequence[Any]) -> Sequence[Any]:
+        rate, channels, layout = self._target or (0, 0, "")
+        out: list[Any] = []
+        for frame in frames:
+            if frame.sample_rate == rate and frame.layout.nb_channels == channels:
+                out.append(frame)
+                continue
+            if self._resampler is None:
+                self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+            frame.pts = None
+            try:
+                out += self._resampler.resample(frame)
+            except (av.error.FFmpegError, ValueError) as exc:
+                raise DecodeError(f"{frame.sample_rate} Hz cannot become {rate} Hz: {exc}") from exc
+        return out
 
     def drain(self) -> Sequence[Frame]:
         try:

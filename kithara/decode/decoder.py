@@ -13,12 +13,15 @@ import numpy as np
 
 from ..errors import Closed
 from ..media import MediaInfo
+from ..source import SegmentSource
 from .engine import Engine
 from .formats import open_demuxer
 from .gapless import Gapless, GaplessMode
 from .inputs import Input, open_input
 from .pcm import Array, PcmChunk, PcmSpec, as_dtype
+from .segments import SegmentsDemuxer
 from .tags import Picture, Tags
+from .track import Demuxer
 from .view import ByteView
 
 __all__ = ["Decoder"]
@@ -64,8 +67,8 @@ class Decoder:
             raise ValueError(f"gapless={gapless!r}: expected 'media', 'codec' or 'off'")
         self._input: Input | None = open_input(what, variant)
         try:
-            self._view = ByteView(self._input.reader)
-            self._engine = Engine(open_demuxer(self._view, media or self._input.hint), gapless)
+            self._view, demuxer = _demuxer(self._input, media)
+            self._engine = Engine(demuxer, gapless)
         except BaseException:
             self._input.close()
             self._closed = True
@@ -313,6 +316,8 @@ class Decoder:
             self._view.interrupt()
         try:
             source, self._input = self._input, None
+            if isinstance(self._view, SegmentsDemuxer):
+                self._view.close()
             if source is not None:
                 source.close()
         finally:
@@ -338,3 +343,12 @@ class Decoder:
             return "<kithara.Decoder closed>"
         spec, track = self.spec, self._engine.demuxer.track
         return f"<kithara.Decoder {track.codec} in {track.container}, {spec.rate} Hz, {spec.channels} channels>"
+
+
+def _demuxer(source: Input, media: MediaInfo | None) -> tuple[ByteView | SegmentsDemuxer, Demuxer]:
+    """What is read, and what is read out of it."""
+    if isinstance(source.reader, SegmentSource):
+        segments = SegmentsDemuxer(source.reader)
+        return segments, segments
+    view = ByteView(source.reader)
+    return view, open_demuxer(view, media or source.hint)

@@ -13,12 +13,14 @@ from ..errors import DecodeError
 from .codec import Codec, Frame, open_codec
 from .gapless import CODEC_PRIMING, SBR_DELAY, Gapless, GaplessMode
 from .pcm import LAYOUTS, Array, PcmSpec
-from .track import Demuxer
+from .track import Demuxer, Mark, Track
 
 __all__ = ["Engine"]
 
 MAX_BAD = 64
 """Damaged packets in a row, none good between, that end the decoding."""
+MAX_GAP = 600
+"""Seconds of missing media that silence stands for; more is a broken clock."""
 _GRID = {"aac", "mp3", "mp2", "opus", "ac3", "eac3"}
 """Codecs whose packets all give the same number of frames: a label is snapped to their grid."""
 
@@ -162,6 +164,14 @@ class Engine:
         """What the codec emits, from the demuxer's place on; None for the length of a damaged packet."""
         codec = self.codec
         for data, samples in self.demuxer.packets():
+            if isinstance(data, Mark):
+                if data.track.codec != codec.track.codec or data.track.config != codec.track.config:
+                    for frame in codec.drain():
+                        yield frame, frame.samples
+                    codec = self._change(data.track)
+                if gap := self._gap(data):
+                    yield None, gap
+                continue
             try:
                 frames = codec.decode(data, samples)
             except DecodeError as exc:
@@ -175,6 +185,23 @@ class Engine:
                 yield frame, frame.samples
         for frame in codec.drain():
             yield frame, frame.samples
+
+    def _change(self, track: Track) -> Codec:
+        """Go on with packets of *track*, in the rate and channels that the stream began with."""
+        self.codec = open_codec(track)
+        if self._live:
+            self.codec.conform(self.spec.rate, self.spec.channels)
+        return self.codec
+
+    def _gap(self, mark: Mark) -> int:
+        """Frames that are missing before *mark*; where it says that some came twice, the clock is set back."""
+        if mark.tick is None or not self._live:
+            return 0
+        label = self._snap(self._ticks_to_frames(mark.tick))
+        ahead = label - self._raw
+        if ahead < -max(self._packet, 1):
+            self._raw = label
+        return ahead if max(self._packet, 1) < ahead < MAX_GAP * self.spec.rate else 0
 
     def _count_bad(self, error: DecodeError) -> None:
         self.bad += 1

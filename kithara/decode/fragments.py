@@ -99,7 +99,11 @@ def _read_run(
 
 
 class FragmentedDemuxer(Demuxer):
-    """Packets by fragments: through the sidx where there is one, else by looking for the boxes."""
+    """Packets by fragments: through the sidx where there is one, else by looking for the boxes.
+
+    Attributes:
+        origin: The tick on the track's own clock that is 0 here: the first fragment's.
+    """
 
     container = "fmp4"
 
@@ -107,14 +111,14 @@ class FragmentedDemuxer(Demuxer):
         self._view, self._data, self._moov, self._sound = view, data, moov, sound
         self._known = [Point(first, 0)]  # fragments without a gap from the first on
         self._sidx: list[Point] = []
-        self._origin = 0
+        self.origin = 0
         self._at = Point(first, 0)
         total = self._read_sidx(first)
         found = self._fragment(first)
         if found is None:
             raise DecodeError("no fragment after the init section", range=(first, None))
         self._known = [Point(found[0], 0)]
-        self._origin = found[1].tick or 0
+        self.origin = found[1].tick or 0
         timing = Timing(sound, iso.itunes_gapless(data, moov), None)
         told = total or sound.duration or self._mehd()
         self.track = Track(
@@ -224,7 +228,7 @@ class FragmentedDemuxer(Demuxer):
                 return
             place, fragment, after = found
             if fragment.tick is not None:
-                tick = fragment.tick - self._origin
+                tick = fragment.tick - self.origin
             self._learn(place, tick)
             if (body := self._box(after)) is not None and body[0] == b"mdat":
                 after += body[2]  # looked at now: a reader that only goes forward cannot come back for it
@@ -264,7 +268,7 @@ class FragmentedDemuxer(Demuxer):
         if not self._sidx and index == len(points) - 1 and tick > 0 and self._view.seekable and self._view.length:
             self._at = self._search(points[index], tick)
         if self._sidx and (found := self._fragment(self._at.offset)) is not None and found[1].tick is not None:
-            self._at = Point(found[0], found[1].tick - self._origin)  # the fragment's own word, to the sample
+            self._at = Point(found[0], found[1].tick - self.origin)  # the fragment's own word, to the sample
         return Landing(self._at.tick)
 
     def _search(self, low: Point, tick: int) -> Point:
@@ -300,7 +304,7 @@ class FragmentedDemuxer(Demuxer):
                     whole = self._view.get(start, size)
                     fragment = read_fragment(whole, iso.Box(b"moof", 8, len(whole)), start, self._sound)
                     if fragment.tick is not None:
-                        return Point(start, fragment.tick - self._origin)
+                        return Point(start, fragment.tick - self.origin)
                 mark = data.find(b"moof", mark + 4)
             if len(data) < LOOK:
                 return None

@@ -9,7 +9,7 @@ from typing import Any
 from .. import opening
 from .._core.reader import SyncReader
 from ..media import MediaInfo
-from ..source import Source
+from ..source import SegmentSource, Source
 
 __all__ = ["Input", "open_input"]
 
@@ -44,6 +44,8 @@ def open_input(what: Any, variant: int | None = None) -> Input:
     """
     if isinstance(what, (bytes, bytearray, memoryview)):
         return Input(io.BytesIO(what), owned=True, hint=None)
+    if isinstance(what, SegmentSource):
+        return Input(what, owned=False, hint=None)
     if callable(getattr(what, "read", None)):
         hint = getattr(what, "media", None)
         return Input(what, owned=False, hint=hint if isinstance(hint, MediaInfo) else None)
@@ -53,6 +55,6 @@ def open_input(what: Any, variant: int | None = None) -> Input:
         reader = SyncReader(what)
     else:
         raise TypeError(
-            f"cannot decode from {type(what).__name__}: expected a path, a URL, bytes, a Source or an object with read()"
+            f"cannot decode from {type(what).__name__}: expected a path, URL, bytes, a Source or an object with read()"
         )
     return Input(reader, owned=True, hint=reader.media)

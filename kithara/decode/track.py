@@ -14,10 +14,7 @@ from typing import Any, ClassVar, Literal
 from ..errors import DecodeError, UnsupportedMedia
 from .tags import Picture, Tags
 
-__all__ = ["Demuxer", "Landing", "Packet", "Track"]
-
-Packet = tuple[bytes | memoryview, int]
-"""A codec packet and its nominal length in ticks (0: only the decoder knows)."""
+__all__ = ["Demuxer", "Landing", "Mark", "Packet", "Track"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +55,18 @@ class Landing:
 
     tick: int
     sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Stands among the packets where a segment begins: at *tick*, if that is told, with packets of *track*."""
+
+    tick: int | None
+    track: Track
+
+
+Packet = tuple[bytes | memoryview | Mark, int]
+"""A codec packet and its nominal length in ticks (0: only the decoder knows); or a `Mark` and -1."""
 
 
 class Demuxer(ABC):

@@ -1,0 +1,199 @@
+"""Many segments as one stream of packets: a small demuxer for each, one clock and one codec across them.
+
+Nothing is concatenated: a segment's end is no end, a new init section no surprise. The clock is the media's own: time
+stamps, counted from the first of their run; a discontinuity begins a run, anchored where the playlist says it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any, Literal
+
+from .._core.reader import SyncReader
+from ..errors import DecodeError
+from ..media import id3_size
+from ..source import Segment, SegmentSource
+from . import boxes as iso
+from . import tags as tagging
+from .formats import open_demuxer
+from .fragments import FragmentedDemuxer
+from .track import Demuxer, Landing, Mark, Packet, Track
+from .transport import CLOCK, WRAP, TransportDemuxer, unwrap
+from .view import ByteView
+
+__all__ = ["SegmentsDemuxer"]
+
+TIMESTAMP_OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
+
+
+class SegmentsDemuxer(Demuxer):
+    """The packets of *source*'s segments, with a `Mark` where one begins. Owned by one thread, but for `interrupt`."""
+
+    container = "hls"
+
+    def __init__(self, source: SegmentSource) -> None:
+        self._source = source
+        self._interrupted = False
+        self._view: ByteView | None = None
+        self._reader: SyncReader | None = None
+        self._inits: dict[int, tuple[Any, bytes, iso.Box, iso.SoundTrack]] = {}
+        self._origins: dict[int, Fraction] = {}  # seconds on the media's clock at raw 0, by discontinuity number
+        self.variants: Sequence[Any] = source.variants
+        segment = source.segment_at(0.0)
+        if segment is None:
+            raise DecodeError("the presentation has no segments")
+        self._opened: tuple[Segment, Demuxer] | None = None
+        inner = self._open(segment)
+        self.variant = segment.variant
+        self.track = Track(
+            codec=inner.track.codec,
+            container=inner.track.container,
+            config=inner.track.config,
+            rate=inner.track.rate,
+            channels=inner.track.channels,
+            lead=inner.track.lead,
+            lead_source=inner.track.lead_source,
+            sbr_delay=inner.track.sbr_delay,
+            packet=inner.track.packet,
+            told_duration=source.duration,
+        )
+        self._opened = (segment, inner)
+
+    # ── one segment ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open(self, segment: Segment) -> Demuxer:
+        """The demuxer of *segment*. Waits for its first bytes, and for all of its init section."""
+        if segment.init is None:
+            view = self._look(segment.store)
+            return open_demuxer(view, segment.media)
+        init = self._init(segment.init)
+        return FragmentedDemuxer(self._look(segment.store), *init[1:], 0)
+
+    def _init(self, store: Any) -> tuple[Any, bytes, iso.Box, iso.SoundTrack]:
+        found = self._inits.get(id(store))
+        if found is None or found[0] is not store:
+            view = self._look(store)
+            data, at = b"", 0
+            while piece := view.some(at, 1):
+                data += piece
+                at += len(piece)
+            moov = next((box for box in iso.boxes(data, 0, len(data)) if box.kind == b"moov"), None)
+            if moov is None:
+                raise DecodeError("an init section without a moov box")
+            if len(self._inits) > 8:
+                self._inits.clear()
+            found = self._inits[id(store)] = (store, data, moov, iso.sound_track(data, moov))
+        return found
+
+    def _look(self, store: Any) -> ByteView:
+        self._leave()
+        self._reader = SyncReader(store)
+        self._view = ByteView(self._reader)
+        if self._interrupted:  # came between the last read and this one
+            self._view.interrupt()
+        return self._view
+
+    def _leave(self) -> None:
+        reader, self._reader, self._view = self._reader, None, None
+        if reader is not None:
+            reader.close()
+
+    def _clock(self, inner: Demuxer) -> Fraction | None:
+        """Seconds on the media's clock at the segment's first packet, or None where it has none."""
+        if isinstance(inner, FragmentedDemuxer):
+            return Fraction(inner.origin, inner.track.rate)
+        if isinstance(inner, TransportDemuxer):
+            return Fraction(inner.pts, CLOCK)
+        stamp = None if self._view is None else _packed_timestamp(self._view)
+        return None if stamp is None else Fraction(stamp, CLOCK)
+
+    def _place(self, inner: Demuxer, segment: Segment) -> int | None:
+        """The tick of the segment's first packet; None where only counting tells."""
+        clock = self._clock(inner)
+        if clock is None:
+            return None
+        origin = self._origins.get(segment.discontinuity)
+        if origin is None:
+            # The first look at this run: its clock is tied to the playlist's.
+            origin = clock - Fraction(segment.start).limit_denominator(1 << 20)
+            self._origins[segment.discontinuity] = origin
+        if not isinstance(inner, FragmentedDemuxer):
+            # 33 bits of 90 kHz start over after a day: the playlist tells which day it is.
+            expected = origin + Fraction(segment.start).limit_denominator(1 << 20)
+            clock = Fraction(unwrap(round(clock * CLOCK), round(expected * CLOCK)), CLOCK)
+        return round((clock - origin) * self.track.rate)
+
+    # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def packets(self) -> Iterator[Packet]:
+        opened, self._opened = self._opened, None
+        while opened is not None:
+            segment, inner = opened
+            tick = self._place(inner, segment)
+            track = inner.track
+            self.variant = segment.variant
+            yield Mark(tick, track), -1
+            count = 0
+            for data, samples in inner.packets():
+                if track.container == "fmp4" and tick is not None and 0 < samples < track.packet:
+                    # Only the presentation's last packet is shorter than the others: padding follows its true part.
+                    end = tick + (count + samples) * self.track.rate // track.rate
+                    self.end = end
+                yield data, samples
+                count += samples
+            following = self._source.next(segment)
+            opened = None if following is None else (following, self._open(following))
+
+    def seek(self, tick: int, *, exact: bool = True) -> Landing:
+        seconds = max(tick, 0) / self.track.rate
+        self._opened = None
+        segment = self._source.segment_at(seconds)
+        if segment is None:
+            return Landing(max(tick, 0))
+        inner = self._open(segment)
+        self._opened = (segment, inner)
+        place = self._place(inner, segment)
+        sure = place is not None or segment.index == 0
+        return Landing(round(segment.start * self.track.rate) if place is None else place, sure)
+
+    def set_variant(self, variant: int | Literal["auto"]) -> None:
+        self._source.set_variant(variant)
+
+    def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
+        return {}, ()
+
+    # ── as a decoder's view ───────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def length(self) -> int | None:
+        return None
+
+    def interrupt(self) -> None:
+        """As `ByteView.interrupt`. Any thread."""
+        self._interrupted = True
+        view = self._view
+        if view is not None:
+            view.interrupt()
+
+    def resume(self) -> None:
+        """As `ByteView.resume`."""
+        self._interrupted = False
+        view = self._view
+        if view is not None:
+            view.resume()
+
+    def close(self) -> None:
+        self._leave()
+
+
+def _packed_timestamp(view: ByteView) -> int | None:
+    """The 33-bit time stamp in the ID3 tag in front of packed audio (RFC 8216, 3.4), or None."""
+    head = view.get(0, 10)
+    size = id3_size(head)
+    if not size or size > 1 << 16:
+        return None
+    tag = view.get(0, size)
+    at = tag.find(TIMESTAMP_OWNER)
+    stamp = tag[at + len(TIMESTAMP_OWNER) :][:8]
+    return int.from_bytes(stamp, "big") % WRAP if at >= 0 and len(stamp) == 8 else None

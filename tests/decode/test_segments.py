@@ -1,0 +1,215 @@
+"""Segments as one stream: joints that lose nothing, seeks across them, variants, gaps, discontinuities."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import corpus
+from support.signals import lag
+
+import kithara.decode as decode
+from kithara._core.resource import MemoryResource
+from kithara.events import EventBus
+from kithara.source import Segment, SegmentSource
+
+KINDS = {
+    "ts": ("-hls_segment_type", "mpegts"),
+    "fmp4": ("-hls_segment_type", "fmp4"),
+}
+
+
+def held(data: bytes) -> MemoryResource:
+    store = MemoryResource(len(data))
+    store.write_at(0, data)
+    store.commit()
+    return store
+
+
+@dataclass
+class Listed:
+    """One variant's segments: bytes, seconds, init section."""
+
+    files: list[bytes]
+    seconds: list[float]
+    init: bytes | None
+
+
+class Presentation:
+    """A `SegmentSource` over lists made beforehand."""
+
+    def __init__(self, *variants: Listed, pattern: tuple[int, ...] | None = None) -> None:
+        self.lists = variants
+        self.variants = tuple(range(len(variants)))
+        self.duration: float | None = sum(variants[0].seconds)
+        self.events = EventBus()
+        self.epoch = 0
+        self.pattern = pattern
+        self.chosen = 0
+        self.skipped: set[int] = set()
+        self.discontinuities: dict[int, int] = {}
+        self._inits = [None if each.init is None else held(each.init) for each in variants]
+
+    def _segment(self, index: int) -> Segment | None:
+        while index in self.skipped:
+            index += 1
+        if index >= len(self.lists[0].files):
+            return None
+        variant = self.pattern[index % len(self.pattern)] if self.pattern else self.chosen
+        listed = self.lists[variant]
+        return Segment(
+            index=index,
+            start=sum(listed.seconds[:index]),
+            duration=listed.seconds[index],
+            store=held(listed.files[index]),
+            init=self._inits[variant],
+            variant=variant,
+            discontinuity=self.discontinuities.get(index, 0),
+            epoch=self.epoch,
+        )
+
+    def segment_at(self, seconds: float) -> Segment | None:
+        self.epoch += 1
+        edges = np.cumsum(self.lists[0].seconds)
+        return self._segment(int(np.searchsorted(edges, seconds, "right")))
+
+    def next(self, segment: Segment) -> Segment | None:
+        return self._segment(segment.index + 1)
+
+    def set_variant(self, variant: int | str) -> None:
+        self.chosen = int(variant) if variant != "auto" else 0
+
+
+@pytest.fixture(scope="session")
+def listed(tmp_path_factory):
+    """``listed(kind, bitrate)`` → the segments ffmpeg makes of the corpus signal."""
+    made: dict[tuple[str, str], Listed] = {}
+
+    def make(kind: str, *options: str) -> Listed:
+        key = (kind, " ".join(options))
+        if key not in made:
+            folder = tmp_path_factory.mktemp("hls")
+            source = corpus.file("wav-16").path
+            codec = ("-c:a", "aac", "-b:a", "128k", "-aac_pns", "0", *options)
+            if kind == "packed":
+                corpus.run("ffmpeg", "-v", "error", "-i", source, *codec, "-f", "segment", "-segment_time", "2",
+                           "-segment_list", folder / "list.m3u8", folder / "part%03d.aac")  # fmt: skip
+            else:
+                corpus.run("ffmpeg", "-v", "error", "-i", source, *codec, "-f", "hls", "-hls_time", "2",
+                           "-hls_list_size", "0", *KINDS[kind], folder / "list.m3u8")  # fmt: skip
+            made[key] = _read(folder)
+        return made[key]
+
+    return make
+
+
+def _read(folder: Path) -> Listed:
+    text = (folder / "list.m3u8").read_text()
+    names = [line for line in text.splitlines() if line and not line.startswith("#")]
+    init = re.search(r'EXT-X-MAP:URI="([^"]+)"', text)
+    return Listed(
+        [(folder / name).read_bytes() for name in names],
+        [float(value) for value in re.findall(r"#EXTINF:([0-9.]+)", text)],
+        (folder / init[1]).read_bytes() if init else None,
+    )
+
+
+def plain() -> np.ndarray:
+    """The same encoding as one ADTS stream, raw."""
+    return decode.load(corpus.file("adts-no-pns").path)[0]
+
+
+def test_the_fake_is_a_segment_source(listed):
+    assert isinstance(Presentation(listed("ts")), SegmentSource)
+
+
+@pytest.mark.parametrize("kind", ["ts", "fmp4", "packed"])
+def test_segments_decode_to_what_one_stream_does(kind, listed):
+    made = listed(kind)
+    with decode.Decoder(Presentation(made), gapless="off") as decoder:
+        got = decoder.read()
+    expected, _ = decode.load((made.init or b"") + b"".join(made.files), gapless="off")
+    assert abs(len(plain()) - len(got)) <= 1024
+    assert np.array_equal(expected, got)
+
+
+@pytest.mark.parametrize("kind", ["ts", "fmp4"])
+def test_any_seek_gives_the_samples_of_a_decode_from_the_start(kind, listed):
+    source = Presentation(listed(kind))
+    with decode.Decoder(source) as decoder:
+        whole = decoder.read()
+        edges = np.cumsum(source.lists[0].seconds) * decoder.spec.rate
+        chance = np.random.default_rng(8)
+        places = [
+            0,
+            5,
+            len(whole) - 10,
+            len(whole) + 50_000,
+            *(int(edge) + d for edge in edges[:-1] for d in (-1, 0, 1500)),
+        ]
+        for place in [*places, *chance.integers(0, len(whole), 30).tolist()]:
+            decoder.seek(place)
+            assert np.array_equal(whole[place : place + 4096], decoder.read(4096)), f"at {place}"
+
+
+@pytest.mark.parametrize("kind", ["ts", "fmp4"])
+def test_switching_between_variants_loses_and_repeats_nothing(kind, listed):
+    low, high = listed(kind, "-b:a", "64k"), listed(kind)
+    with decode.Decoder(Presentation(low, high, pattern=(0, 1))) as decoder:
+        got = decoder.read()
+    source = corpus.pcm(corpus.file("wav-16")).astype(float)
+    assert abs(len(got) - len(plain())) <= 1024
+    for start in (0, 80_000, 300_000, 480_000):
+        assert 1024 == lag(got[start : start + 40_000, 0], source[start : start + 40_000, 0])
+
+
+def test_a_variant_of_another_rate_is_converted_to_the_streams(listed):
+    low, high = listed("fmp4", "-ar", "22050"), listed("fmp4")
+    with decode.Decoder(Presentation(high, low, pattern=(0, 1))) as decoder:
+        assert 44100 == decoder.spec.rate
+        got = decoder.read()
+    source = corpus.pcm(corpus.file("wav-16")).astype(float)
+    assert abs(len(got) - len(plain())) <= 4096
+    for start in (20_000, 300_000):
+        late = lag(got[start : start + 40_000, 0], source[start : start + 40_000, 0])
+        assert abs(late - 1024) <= 1100  # the slower encoder's priming is twice as long in seconds
+
+
+def test_a_missing_segment_is_silence_of_its_length(listed):
+    source = Presentation(listed("ts"))
+    with decode.Decoder(source) as decoder:
+        whole = decoder.read()
+    source = Presentation(listed("ts"))
+    source.skipped.add(2)
+    with decode.Decoder(source) as decoder:
+        got = decoder.read()
+    assert len(whole) == len(got)
+    middle = round((sum(source.lists[0].seconds[:2]) + 1.0) * 44100)
+    assert not got[middle - 20_000 : middle + 20_000].any()
+    assert np.array_equal(whole[-100_000:], got[-100_000:])
+
+
+def test_a_discontinuity_is_played_on_without_a_gap(listed):
+    first = listed("ts")
+    twice = replace(first, files=[*first.files, *first.files], seconds=[*first.seconds, *first.seconds])
+    source = Presentation(twice)
+    source.discontinuities = dict.fromkeys(range(len(first.files), len(twice.files)), 1)
+    with decode.Decoder(source) as decoder:
+        got = decoder.read()
+    assert abs(2 * len(plain()) - len(got)) <= 2048
+
+
+def test_an_audio_stream_says_which_variant_a_chunk_is_of(listed):
+    low, high = listed("ts", "-b:a", "64k"), listed("ts")
+    with decode.AudioStream(Presentation(low, high, pattern=(0, 1))) as stream:
+        events = stream.events()
+        seen = [(chunk.variant, chunk.discontinuity) for chunk in stream.chunks()]
+        switched = 0
+        while (event := events.get_nowait()) is not None:
+            switched += isinstance(event, decode.VariantSwitched)
+    assert {0, 1} == {variant for variant, _ in seen}
+    assert 5 <= switched
+    assert any(discontinuity for _, discontinuity in seen)
