@@ -9,6 +9,7 @@
     │   ├── HttpStatus               .status .retry_after
     │   ├── BodyTruncated            .expected .got
     │   ├── ProtocolViolation        an answer that HTTP does not allow
+    │   │   └── EmptyBody            a success without a byte
     │   ├── RangeMismatch            a 206 for another interval than the one asked
     │   ├── RepresentationChanged    ETag or length is not what it was
     │   ├── ContentEncodingRejected  a coding where identity was asked
@@ -195,6 +196,10 @@ class BodyTruncated(NetError):
 
 class ProtocolViolation(NetError):
     """The server's answer breaks HTTP."""
+
+
+class EmptyBody(ProtocolViolation):
+    """The answer is a success, and has no byte. HTTP allows it; media it is not."""
 
 
 class RangeMismatch(NetError):

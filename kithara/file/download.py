@@ -58,7 +58,7 @@ class Request:
             secret = {name.lower(): value for name, value in self.headers.items()}
             told = [f"{name}:{secret[name]}" for name in ("authorization", "cookie") if name in secret]
             credentials = "\n".join(told) or None
-        return ResourceKey.from_url(self.url, credentials=credentials)
+        return ResourceKey.from_url(self.url, query=self.options.query, credentials=credentials)
 
 
 class Download:

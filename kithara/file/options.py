@@ -25,6 +25,8 @@ class FileOptions:
         bus: Where events are published; None: a bus of its own.
         event_capacity: How many events a slow listener keeps.
         http: Limits of the HTTP client, or the client itself.
+        query: Names of query parameters that choose another file and so are part of its name in the cache; ``("*",)``
+            for all. By default none is: a signed URL names the same file tomorrow.
     """
 
     enable_range_seek: bool = True
@@ -35,6 +37,7 @@ class FileOptions:
     bus: EventBus | None = None
     event_capacity: int = 64
     http: HttpOptions | HttpClient | None = None
+    query: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.look_ahead < 1:
@@ -46,6 +49,8 @@ class FileOptions:
                 raise ValueError(f"revalidate={self.revalidate!r}: expected 'never', 'always' or seconds")
         elif not self.revalidate >= 0:
             raise ValueError(f"revalidate={self.revalidate!r}: seconds cannot be negative")
+        if isinstance(self.query, str):
+            raise ValueError(f"query={self.query!r}: expected a tuple of names, ('*',) for all")
         if self.sha256 is not None and (len(self.sha256) != 64 or not _is_hex(self.sha256)):
             raise ValueError("sha256 takes 64 hexadecimal digits")
 

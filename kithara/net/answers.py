@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from ..errors import (
     ContentEncodingRejected,
+    EmptyBody,
     HttpStatus,
     NetError,
     ProtocolViolation,
@@ -117,7 +118,7 @@ def _unsatisfied(asked: Asked, reason: str | None, headers: Mapping[str, str], w
     if reported is None or reported.start is not None or reported.total is None or asked.start < reported.total:
         raise unexpected(416, reason, headers, where)
     if reported.total == 0:
-        raise ProtocolViolation("the resource is empty", **where)
+        raise EmptyBody("the resource is empty", **where)
     return reported.total
 
 
@@ -128,7 +129,7 @@ def _whole(headers: Mapping[str, str], where: Where) -> int | None:
         raise ProtocolViolation("a Content-Range in an answer that is no part", **where)
     length = content_length(headers)
     if length == 0:
-        raise ProtocolViolation("the server sent an answer without a body", **where)
+        raise EmptyBody("the server sent an answer without a body", **where)
     return length
 
 
