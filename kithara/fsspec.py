@@ -114,21 +114,15 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
         """The URL itself: a slash at its end is part of it."""
-        if isinstance(path, (list, tuple)):
-            return [cls._strip_protocol(one) for one in path]
-        text = os.fspath(path)
-        for prefix in ("kithara::", "kithara://"):
-            text = text.removeprefix(prefix)
-        return text
+        return [_url(one) for one in path] if isinstance(path, (list, tuple)) else _url(path)
 
     def unstrip_protocol(self, name: str) -> str:
         """The chain that opens *name*."""
-        url: str = self._strip_protocol(name)
-        return f"kithara::{url}"
+        return f"kithara::{_url(name)}"
 
     @classmethod
     def _parent(cls, path: str) -> str:
-        parts = urlsplit(cls._strip_protocol(path))
+        parts = urlsplit(_url(path))
         return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/").rpartition("/")[0], "", ""))
 
     # ── facts ────────────────────────────────────────────────────────────────────────────────
@@ -140,7 +134,7 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
             FileNotFoundError: the server says so, or it is offline and nothing of it is in the cache.
             KitharaError: it could not be asked.
         """
-        url = self._strip_protocol(path)
+        url = _url(path)
         if url in self._folders or urlsplit(url).path in ("", "/"):
             return _folder(url)
         with _as_fsspec(url):
@@ -164,7 +158,7 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
 
         An HTML index, as nginx, Apache and most others make one; sizes are not in it.
         """
-        url = self._strip_protocol(path)
+        url = _url(path)
         if not url.endswith("/") and (info := await self._info(url))["type"] == "file":
             return [info] if detail else [url]
         page = url.rstrip("/") + "/"
@@ -194,7 +188,7 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
 
     async def _glob(self, path: str, maxdepth: int | None = None, **options: Any) -> Any:
         """As everywhere, but that a ``?`` alone begins a query."""
-        url = self._strip_protocol(path)
+        url = _url(path)
         if any(sign in url for sign in "*["):
             return await super()._glob(url, maxdepth=maxdepth, **options)
         there = await self._exists(url)
@@ -250,7 +244,7 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
         self, path: str, spans: list[Span], max_gap: int | None = None
     ) -> list[bytes | BaseException]:
         """What each range gives, bytes or its error, all of them wanted at the same time."""
-        url = self._strip_protocol(path)
+        url = _url(path)
         try:
             with _as_fsspec(url):
                 async with self._session(url) as session:
@@ -263,7 +257,7 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
 
     async def _get_file(self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **_: object) -> None:
         """Copy *rpath* to the path or the file *lpath*. A path holds the whole file or what it held before."""
-        url = self._strip_protocol(rpath)
+        url = _url(rpath)
         if url in self._folders or url.endswith("/"):
             await asyncio.to_thread(os.makedirs, lpath, exist_ok=True)
             return
@@ -312,7 +306,7 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
     async def open_async(self, path: str, mode: str = "rb", **_: object) -> KitharaStream:
         """A file to read in a task: ``await f.read(n)``, ``f.seek``, ``await f.close()``."""
         _check_mode(mode, path)
-        url = self._strip_protocol(path)
+        url = _url(path)
         with _as_fsspec(url):
             try:
                 session = await self._session(url)
@@ -433,6 +427,11 @@ class KitharaStream(AbstractAsyncStreamedFile):
 
 
 # ── pieces ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _url(path: str | os.PathLike[str]) -> str:
+    """The URL that *path* is, bare."""
+    return os.fspath(path).removeprefix("kithara::").removeprefix("kithara://")
 
 
 @contextlib.contextmanager

@@ -191,7 +191,8 @@ def server():
         yield server
 
 
-def test_a_file_without_length_is_read_to_its_end(fs, server):
+def test_a_file_without_length_is_read_to_its_end(cache, server):
+    fs = fsspec.filesystem("kithara", store=cache, options=kithara.FileOptions())
     server.serve("/live", DATA, ranges=False, length=False)
     url = server.url("/live")
     with fs.open(url) as file:
