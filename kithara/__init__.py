@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from . import decode as decode
     from . import hls as hls
     from . import storage as storage
+    from .decode import AudioStream as AudioStream
     from .decode import Decoder as Decoder
     from .decode import load as load
     from .decode import probe as probe
@@ -46,11 +47,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # What needs av, numpy or cryptography is imported when first asked for.
-_LATER = {"Decoder": "decode", "load": "decode", "probe": "decode"}
-_ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream")
+_LATER = {"AudioStream": "decode", "Decoder": "decode", "load": "decode", "probe": "decode"}
+_ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage")
 
 __all__ = [
     "AssetStore",
+    "AudioStream",
     "CacheCorrupt",
     "DecodeError",
     "Decoder",

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,10 @@ def test_the_package_spells_out_all() -> None:
     names = list(getattr(kithara, "__all__", ()))
     assert len(set(names)) == len(names)
     assert set(names) <= set(dir(kithara))
+
+
+def test_the_version_is_the_one_of_the_project_file() -> None:
+    project = Path(__file__).resolve().parent.parent / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("the project file is not beside the tests: they run against an installed wheel")
+    assert kithara.__version__ == tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from .. import __version__
 from ..errors import KitharaError
 from .console import say_error
 
@@ -42,7 +43,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="kithara", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def kithara() -> None:
     """Stream audio from URLs: a seekable file, sample-exact PCM and an offline cache from the first second.
 
