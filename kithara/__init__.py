@@ -33,6 +33,7 @@ from .net import HttpClient as HttpClient
 from .net import HttpOptions as HttpOptions
 from .opening import open as open
 from .source import WaitOutcome as WaitOutcome
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import assets as assets
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from .decode import load as load
     from .decode import probe as probe
 
-__version__ = "0.1.0"
 
 # What needs av, numpy or cryptography is imported when first asked for.
 _LATER = {"AudioStream": "decode", "Decoder": "decode", "load": "decode", "probe": "decode"}

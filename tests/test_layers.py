@@ -30,7 +30,7 @@ LAYERS = (
     ("storage",),
     ("_core",),
 )
-LEAVES = ("errors", "events", "media", "source")
+LEAVES = ("errors", "events", "media", "source", "version")
 GATHERERS = ("__init__", "__main__")  # of the package itself; they may import every room
 
 # Where the table is narrower than its rows: these rooms import nothing of the package but what is named here.

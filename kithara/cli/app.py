@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import click
 
-from .. import __version__
 from ..errors import KitharaError
+from ..version import __version__
 from .console import say_error
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ..errors import (
     RedirectRejected,
     TooLarge,
 )
+from ..version import __version__
 from .answers import WHOLE, Asked, Where, accept, coding, content_length, refuse_coding, unexpected
 from .body import RangedBody
 from .headers import (
@@ -339,7 +339,7 @@ class HttpClient:
         raise RedirectRejected(f"more than {options.redirects} redirects", url=call.url, operation=call.operation)
 
     def _request_headers(self, call: _Call, wanted: dict[str, str], at_home: bool) -> dict[str, str]:
-        headers = {"User-Agent": _user_agent(), "Accept": "*/*"}
+        headers = {"User-Agent": f"kithara/{__version__}", "Accept": "*/*"}
         for name, value in call.headers.items():
             if at_home or name.lower() in HARMLESS:
                 headers[name.title() if name.lower() in HARMLESS else name] = value
@@ -467,10 +467,3 @@ async def _read_whole(body: RangedBody, limit: int, gzipped: bool) -> bytes:
 
 def _is_broadcast(answer: Answer) -> bool:
     return answer.wire.icy or any(name.lower().startswith("icy-") for name in answer.headers)
-
-
-def _user_agent() -> str:
-    try:
-        return f"kithara/{importlib.metadata.version('kithara')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "kithara/0"  # run from a source tree that was never installed
