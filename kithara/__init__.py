@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from . import storage as storage
     from .decode import AudioStream as AudioStream
     from .decode import Decoder as Decoder
-    from .decode import load as load
-    from .decode import probe as probe
+    from .decode.load import load as load
+    from .decode.load import probe as probe
 
 
 # What needs av, numpy or cryptography is imported when first asked for.

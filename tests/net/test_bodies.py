@@ -171,7 +171,7 @@ async def test_an_answer_without_a_body_is_refused(server: FaultServer, status: 
     server.on("/", head(status, length=None if status in (204, 304) else 0))
     async with HttpClient(QUICK) as client:
         data, error = await fetch_until_error(client, server.url())
-    assert (data, type(error)) == (b"", ProtocolViolation)
+    assert data == b"" and isinstance(error, ProtocolViolation)
 
 
 @pytest.mark.parametrize("steps", [[head(chunked=True), last_chunk()], [head(), finish()]], ids=["chunked", "close"])
