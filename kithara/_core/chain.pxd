@@ -37,7 +37,7 @@ cdef class Chain(Store):
     cdef void resolve(self) noexcept nogil
     cdef int64_t find(self, int64_t offset) noexcept nogil
     cdef int64_t find_now(self, int64_t offset, int64_t *base, int64_t *length) noexcept nogil
-    cdef Outcome use(self, int64_t index) noexcept nogil
+    cdef Outcome use(self, int64_t index, bint patient) noexcept nogil
     cdef void unuse(self, int64_t index) noexcept nogil
     cdef bint _open(self, int64_t index) noexcept
     cdef void _tidy(self) noexcept

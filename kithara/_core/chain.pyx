@@ -195,12 +195,19 @@ cdef class Chain(Store):
 
     # Opening and closing.
 
-    cdef Outcome use(self, int64_t index) noexcept nogil:
-        """Open the part if need be, and keep it open until `unuse`."""
+    cdef Outcome use(self, int64_t index, bint patient) noexcept nogil:
+        """Open the part if need be, and keep it open until `unuse`.
+
+        A *patient* caller waits while another thread opens it, and must not hold the GIL, which that thread needs; one
+        that is not gets MISSING.
+        """
         cdef Piece *piece = &self.pieces[index]
         cdef bint opened
         kt_lock(&self.monitor)
         while not piece.open and piece.opening:  # by another thread, which does not wait
+            if not patient:
+                kt_unlock(&self.monitor)
+                return MISSING
             kt_wait_until(&self.monitor, kt_now() + 50_000_000)
         if piece.open:
             piece.users += 1
@@ -419,18 +426,23 @@ cdef class Chain(Store):
         return False
 
     cdef Outcome wait(
-        self, int64_t start, int64_t stop, int64_t want_stop, int64_t deadline, Level *level, int64_t epoch
+        self,
+        int64_t start,
+        int64_t stop,
+        int64_t want_start,
+        int64_t want_stop,
+        int64_t deadline,
+        Level *level,
+        int64_t epoch,
     ) noexcept nogil:
-        cdef int64_t at = start, base = 0, length = 0, index, local, until = 0, hole_start = 0, hole_stop = 0, want
-        cdef int64_t stop_here
-        cdef bint found
+        cdef int64_t at = start, base = 0, length = 0, index, local, until = 0, low, limit, want
         cdef Outcome outcome = self.check()
         cdef Waiter waiter
         if outcome != READY:
             return outcome
         if level == NULL:
             level = &self.life
-        waiter.start = start
+        waiter.start = want_start
         waiter.stop = max(stop, want_stop)
         kt_lock(&self.monitor)
         self.enter(&waiter)
@@ -440,35 +452,28 @@ cdef class Chain(Store):
             if index == self.count:
                 outcome = ENDED if at == start else READY
                 break
-            outcome = self.use(index)
+            outcome = self.use(index, True)
             if outcome != READY:
                 break
             local = at - base
             want = max(stop, want_stop) - base
+            low = max(<int64_t>0, want_start - base)
             if length >= 0:
-                stop_here = min(stop - base, length)
-                want = min(want, length)
-                outcome = (<Store>self.pieces[index].store).wait(local, stop_here, want, deadline, level, epoch)
+                limit = min(stop - base, length)
+                outcome = (<Store>self.pieces[index].store).wait(
+                    local, limit, min(low, local), min(want, length), deadline, level, epoch
+                )
                 if outcome == READY:
-                    at = base + stop_here
+                    at = base + limit
                 elif outcome == ENDED:
                     outcome = FAILED  # shorter than it was said to be
-            else:  # what lies between comes first: only that tells where this part ends
-                kt_lock(&(<Store>self.pieces[index].store).monitor)
-                found = (<Store>self.pieces[index].store).hole(0, local + 1, &hole_start, &hole_stop)
-                kt_unlock(&(<Store>self.pieces[index].store).monitor)
-                if found:
-                    outcome = (<Store>self.pieces[index].store).wait(
-                        hole_start, hole_start + 1, want, deadline, level, epoch
-                    )
-                else:
-                    outcome = (<Store>self.pieces[index].store).glance(local, stop - base, &until)
-                    if outcome == MISSING:
-                        outcome = (<Store>self.pieces[index].store).wait(
-                            until, until + 1, want, deadline, level, epoch
-                        )
-                    elif outcome == READY:
-                        at = min(stop, base + until)
+            else:  # what lies between is asked for too: maybe only that tells where this part ends
+                outcome = (<Store>self.pieces[index].store).glance(local, stop - base, &until)
+                if outcome == MISSING:
+                    until = max(until, local)
+                    outcome = (<Store>self.pieces[index].store).wait(until, until + 1, 0, want, deadline, level, epoch)
+                elif outcome == READY:
+                    at = min(stop, base + until)
                 if outcome == ENDED:
                     outcome = READY  # its length is known by now
             self.unuse(index)
@@ -497,7 +502,7 @@ cdef class Chain(Store):
                 self._tidy()
             return
         index = self.find_now(missing, &base, &length)
-        if index == self.count or self.use(index) != READY:
+        if index == self.count or self.use(index, False) != READY:
             return
         if (<Store>self.pieces[index].store).glance(missing - base, missing - base + 1, &until) == MISSING:
             (<Store>self.pieces[index].store).nudge(missing - base)
@@ -532,7 +537,7 @@ cdef class Chain(Store):
             outcome = self.glance(watch.start, watch.stop, &until)
             if outcome == MISSING:
                 index = self.find_now(until, &base, &length)
-                outcome = self.use(index)
+                outcome = self.use(index, True)
                 outcome = MISSING if outcome == READY else outcome
         if outcome != MISSING:
             self._fire(watch)

@@ -43,13 +43,15 @@ cdef class SyncReader:
     cdef void let_go(self) noexcept nogil
     cdef void look_ahead(self, int64_t until) noexcept nogil
     cdef void afterwards(self, int64_t got, int64_t until) noexcept nogil
-    cdef int64_t take(self, char *into, int64_t size, Manner manner) noexcept nogil
-    cdef int64_t turn(self, char *into, int64_t size, Manner manner, int64_t *until) noexcept nogil
+    cdef int64_t take(self, char *into, int64_t size, Manner manner, int64_t expected) noexcept nogil
+    cdef int64_t turn(
+        self, char *into, int64_t size, Manner manner, int64_t expected, int64_t *until
+    ) noexcept nogil
     cdef bint is_stale(self, Outcome outcome, int64_t epoch) noexcept nogil
     cdef bint is_answer(self, Outcome outcome, int64_t got, Manner manner) noexcept nogil
     cdef Outcome gather(
         self, int64_t position, int64_t epoch, char *into, int64_t size, Manner manner, int64_t *got, int64_t *until
     ) noexcept nogil
-    cdef int64_t answer(self, char *into, int64_t size, bint whole) except? -1
+    cdef int64_t answer(self, char *into, int64_t size, bint whole, int64_t expected) except? -1
     cdef int _open(self) except -1
     cdef object _read(self, int64_t size, bint whole)

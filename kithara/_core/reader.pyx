@@ -214,12 +214,8 @@ cdef class SyncReader:
 
     def readall(self):
         """Everything from the position to the true end."""
-        cdef int64_t length
         self._open()
-        length = self._store.length_now()
-        if length < 0:
-            return self._gather(-1, False)
-        return self._read(max(<int64_t>0, length - kt_load(&self.position)), True)
+        return self._read(KT_MAX_OFFSET, True)
 
     def readinto(self, buffer):
         """Fill *buffer* (writable, contiguous): all of it, unless the true end comes first.
@@ -400,28 +396,30 @@ cdef class SyncReader:
         except BufferError as error:
             raise TypeError(f"a read-write bytes-like object is required, not {type(buffer).__name__}") from error
         try:
-            got = self.answer(<char *>view.buf, view.len, whole)
+            got = self.answer(<char *>view.buf, view.len, whole, -1)
         finally:
             PyBuffer_Release(&view)
         return None if got == -MISSING else got
 
     cdef object _read(self, int64_t size, bint whole):
-        cdef int64_t got, left, length
+        cdef int64_t got = -LATE, length, part = size, expected = -1
+        cdef object data = None
         self._open()
-        length = self._store.length_now()
-        if length >= 0:  # a fresh bytes object no larger than what can come
-            left = length - kt_load(&self.position)
-            if size > left:
-                size = max(<int64_t>1, left) if size > 0 else 0
-        elif size > UNKNOWN_PIECE:
-            if whole:
-                return self._gather(size, False)
-            size = UNKNOWN_PIECE
-        data = PyBytes_FromStringAndSize(NULL, size)
-        got = self.answer(PyBytes_AsString(data), size, whole)
+        while got == -LATE:
+            length = self._store.length_now()
+            if length >= 0:  # a fresh bytes object no larger than what can come, as long as the position stays
+                expected = kt_load(&self.position)
+                part = min(size, max(<int64_t>1, length - expected))
+                expected = expected if part < size else -1
+            elif size > UNKNOWN_PIECE:
+                if whole:
+                    return self._gather(size, False)
+                part = UNKNOWN_PIECE
+            data = PyBytes_FromStringAndSize(NULL, part)
+            got = self.answer(PyBytes_AsString(data), part, whole, expected)
         if got == -MISSING:
             return None
-        return data if got == size else data[:got]
+        return data if got == part else data[:got]
 
     def _gather(self, int64_t limit, bint line):
         """Read piece by piece, so that memory follows the bytes: to *limit*, the end or, for a *line*, a newline.
@@ -476,8 +474,11 @@ cdef class SyncReader:
         self.look_ahead(until)
         return b"".join(pieces)
 
-    cdef int64_t answer(self, char *into, int64_t size, bint whole) except? -1:
-        """Bytes put in, or -MISSING in non-blocking mode; raises what else there is. The GIL is held."""
+    cdef int64_t answer(self, char *into, int64_t size, bint whole, int64_t expected) except? -1:
+        """Bytes put in, -MISSING in non-blocking mode, or -LATE when the position is not *expected*. With the GIL.
+
+        Raises what else there is. Any position will do when -1 is expected.
+        """
         cdef int64_t got = -MISSING, until = 0
         cdef Manner hasty = NOW, patient = NOW
         if size == 0:
@@ -486,14 +487,14 @@ cdef class SyncReader:
             hasty, patient = (ALL_NOW, WHOLE) if whole else (NOW, SOME)
         # Nobody may wait for the turn with the GIL in hand: who has it may need the GIL to go on.
         if size < RELEASE_FROM and not self.always_release and not self._store.cold and self.try_hold():
-            got = self.turn(into, size, hasty, &until)
+            got = self.turn(into, size, hasty, expected, &until)
             self.let_go()
             if got != -MISSING:
                 self.afterwards(got, until)
         if got == -MISSING:
             with nogil:
-                got = self.take(into, size, patient)
-        if got < 0 and (got != -MISSING or self.is_blocking):
+                got = self.take(into, size, patient, expected)
+        if got < 0 and got != -LATE and (got != -MISSING or self.is_blocking):
             self.check_outcome(got, size)
         return got
 
@@ -507,13 +508,13 @@ cdef class SyncReader:
     # Without the GIL.
 
     cdef int64_t read_into(self, char *into, int64_t size) noexcept nogil:
-        return self.take(into, size, WHOLE)
+        return self.take(into, size, WHOLE, -1)
 
     cdef int64_t read_some(self, char *into, int64_t size) noexcept nogil:
-        return self.take(into, size, SOME)
+        return self.take(into, size, SOME, -1)
 
     cdef int64_t try_read(self, char *into, int64_t size) noexcept nogil:
-        return self.take(into, size, NOW)
+        return self.take(into, size, NOW, -1)
 
     cdef int64_t tell_now(self) noexcept nogil:
         return kt_load(&self.position)
@@ -544,7 +545,9 @@ cdef class SyncReader:
     cdef Outcome wait_for(self, int64_t start, int64_t stop, int64_t deadline) noexcept nogil:
         cdef Outcome outcome
         kt_add(&self.waits, 1)
-        outcome = self._store.wait(start, stop, rounded(start, stop), deadline, &self.level, kt_load(&self.level.epoch))
+        outcome = self._store.wait(
+            start, stop, start, rounded(start, stop), deadline, &self.level, kt_load(&self.level.epoch)
+        )
         kt_add(&self.waits, -1)
         return outcome
 
@@ -588,7 +591,7 @@ cdef class SyncReader:
         if kt_swap(&self.held, 0) == 2:
             self._store.wake()
 
-    cdef int64_t take(self, char *into, int64_t size, Manner manner) noexcept nogil:
+    cdef int64_t take(self, char *into, int64_t size, Manner manner, int64_t expected) noexcept nogil:
         """Bytes copied, 0 at the end; or a negated Outcome, with the position unmoved. *size* is positive."""
         cdef int64_t got, until = 0
         cdef Outcome outcome
@@ -597,12 +600,14 @@ cdef class SyncReader:
         outcome = self.hold()
         if outcome != READY:
             return -outcome
-        got = self.turn(into, size, manner, &until)
+        got = self.turn(into, size, manner, expected, &until)
         self.let_go()
         self.afterwards(got, until)
         return got
 
-    cdef int64_t turn(self, char *into, int64_t size, Manner manner, int64_t *until) noexcept nogil:
+    cdef int64_t turn(
+        self, char *into, int64_t size, Manner manner, int64_t expected, int64_t *until
+    ) noexcept nogil:
         """`take` with the turn in hand.
 
         The position moves only if it is still where the read began: a seek meanwhile makes the read begin again.
@@ -612,6 +617,8 @@ cdef class SyncReader:
         while True:
             epoch = kt_load(&self.level.epoch)  # before the position: see seek_to
             position = kt_load(&self.position)
+            if expected >= 0 and position != expected:
+                return -LATE
             outcome = self.gather(position, epoch, into, size, manner, &got, until)
             if self.is_stale(outcome, epoch):
                 continue
@@ -651,7 +658,7 @@ cdef class SyncReader:
                 return outcome
             want = kt_load(&self.cursor.hint_stop)
             outcome = self._store.wait(
-                at, at + 1, want if want > at else rounded(at, stop), INT64_MAX, &self.level, epoch
+                at, at + 1, at, want if want > at else rounded(at, stop), INT64_MAX, &self.level, epoch
             )
             if outcome != READY and outcome != ENDED:
                 return outcome

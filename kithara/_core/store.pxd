@@ -102,11 +102,18 @@ cdef class Store:
 
     cdef Outcome check(self) noexcept nogil
     cdef bint must_tell(self, int64_t missing) noexcept nogil
-    cdef void nudge(self, int64_t missing) noexcept nogil
+    cdef void nudge(self, int64_t missing) noexcept nogil  # never waits: it may be called with the GIL in hand
     cdef void wake(self) noexcept nogil
     cdef void tell(self) noexcept nogil
     cdef Outcome wait(
-        self, int64_t start, int64_t stop, int64_t want_stop, int64_t deadline, Level *level, int64_t epoch
+        self,
+        int64_t start,
+        int64_t stop,
+        int64_t want_start,
+        int64_t want_stop,
+        int64_t deadline,
+        Level *level,
+        int64_t epoch,
     ) noexcept nogil
     cdef void enter(self, Waiter *waiter) noexcept nogil
     cdef void leave(self, Waiter *waiter) noexcept nogil

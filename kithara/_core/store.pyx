@@ -124,7 +124,7 @@ cdef class Store:
         outcome = self.glance(start, stop, &until)
         if outcome == MISSING:
             with nogil:
-                outcome = self.wait(start, stop, rounded(start, stop), deadline, NULL, 0)
+                outcome = self.wait(start, stop, start, rounded(start, stop), deadline, NULL, 0)
         if outcome == READY:
             return WaitOutcome.READY
         if outcome == ENDED:
@@ -412,13 +412,20 @@ cdef class Store:
                     self.settle(FAILED_FOR_GOOD, gone)
 
     cdef Outcome wait(
-        self, int64_t start, int64_t stop, int64_t want_stop, int64_t deadline, Level *level, int64_t epoch
+        self,
+        int64_t start,
+        int64_t stop,
+        int64_t want_start,
+        int64_t want_stop,
+        int64_t deadline,
+        Level *level,
+        int64_t epoch,
     ) noexcept nogil:
-        """Wait until [start, stop) is here or cannot come; [start, want_stop) is what is asked of the producer."""
+        """Wait until [start, stop) is here or cannot come; [want_start, want_stop) is what is asked of the producer."""
         cdef Waiter waiter
         cdef Outcome outcome = self.check()
         cdef int64_t until = start
-        cdef int64_t now, pause
+        cdef int64_t now, pause, missing = 0, missing_stop = 0
         cdef bint main_thread, told = False
         if outcome != READY:
             return outcome
@@ -431,7 +438,7 @@ cdef class Store:
             return DEADLOCK if outcome == MISSING else outcome
         main_thread = kt_on_main_thread()
         pause = MAIN_SLICE if main_thread else OTHER_SLICE
-        waiter.start = start
+        waiter.start = want_start
         waiter.stop = max(stop, want_stop)
         self.enter(&waiter)
         while outcome == MISSING:
@@ -447,7 +454,10 @@ cdef class Store:
             if kt_load(&kt_exiting_flag):
                 outcome = EXITING
                 break
-            if not told and self.must_tell(until):
+            missing = until
+            if want_start < start:
+                self.hole(want_start, waiter.stop, &missing, &missing_stop)
+            if not told and self.must_tell(missing):
                 kt_unlock(&self.monitor)
                 self.tell()
                 kt_lock(&self.monitor)
