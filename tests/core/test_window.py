@@ -1,4 +1,4 @@
-"""A window: one epoch at a time, back-pressure by demand, errors where they happened, and never a byte of another place."""
+"""A window: one epoch at a time, back-pressure by demand, errors where they happened, no byte of another place."""
 
 from __future__ import annotations
 
