@@ -187,14 +187,11 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
         return bool(await super()._isdir(path))
 
     async def _glob(self, path: str, maxdepth: int | None = None, **options: Any) -> Any:
-        """As everywhere, but that a ``?`` alone begins a query."""
+        """As everywhere, but that a ``?`` is a wildcard only where no file has that query."""
         url = _url(path)
-        if any(sign in url for sign in "*["):
-            return await super()._glob(url, maxdepth=maxdepth, **options)
-        there = await self._exists(url)
-        if options.get("detail"):
-            return {url: await self._info(url)} if there else {}
-        return [url] if there else []
+        if not any(sign in url for sign in "*[") and await self._exists(url):
+            return {url: await self._info(url)} if options.get("detail") else [url]
+        return await super()._glob(url, maxdepth=maxdepth, **options)
 
     # ── bytes ────────────────────────────────────────────────────────────────────────────────
 
@@ -557,8 +554,9 @@ def _links(page: str, url: str) -> list[str]:
             whole = urlsplit(urljoin(url, target))
         except ValueError:
             return  # no URL
-        name = urlunsplit((whole.scheme, whole.netloc, whole.path, "", "")).removeprefix(base)
-        if 0 < len(name) < len(whole.geturl()) and "/" not in name[:-1] and name != "/":
+        bare = urlunsplit((whole.scheme, whole.netloc, whole.path, "", ""))
+        name = bare.removeprefix(base)
+        if name != bare and name.strip("/") and "/" not in name[:-1]:
             names[name] = None
 
     _Anchors(found).feed(page)

@@ -8,11 +8,14 @@ import tomllib
 
 import pytest
 from support.faultserver import FaultServer, head
+from support.libraries import need
 
 import kithara
 from kithara.cli.origin import Body, Origin
 
-fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install --group faces")
+need("fsspec")
+import fsspec  # noqa: E402
+
 pytestmark = pytest.mark.usefixtures("fs")
 
 DATA = random.Random(1).randbytes(1_000_001)
@@ -277,3 +280,23 @@ def test_the_connection_is_kept_for_the_next_file(fs, server):
 def test_the_media_type_does_not_matter(fs, origin):
     origin.serve("page", Body(data=b"#EXTM3U is not asked about", media_type="text/html"))
     assert b"#EXTM3U is not asked about" == fs.cat_file(origin.url("page"))
+
+
+INDEX = b"""<html><a href="../">up</a> <a href="?C=N;O=D">sort</a> <a href='b%20c.txt'>b c</a> <A HREF="sub/">sub</A>
+<a href="/tree/a.txt?download=1#top">a</a> <a href="//other.example/tree/no">no</a> <a href="sub/deep.txt">deep</a>
+<a name="nowhere">x</a> <a href="http://[broken">y</a> <a href="./">self</a> <a href="a.txt">again</a>"""
+
+
+def test_a_listing_is_what_a_page_links_to_directly_below_itself(fs, origin):
+    origin.serve("tree/", Body(data=INDEX, media_type="text/html"))
+    origin.serve("tree/a.txt", b"a")
+    tree = origin.url("tree")
+    assert {tree + "/b%20c.txt", tree + "/sub", tree + "/a.txt"} == set(fs.ls(tree + "/", detail=False))
+    kinds = {info["name"].rpartition("/")[2]: info["type"] for info in fs.ls(tree + "/")}
+    assert {"b%20c.txt": "file", "sub": "directory", "a.txt": "file"} == kinds
+    assert fs.isdir(tree + "/sub")
+    assert [origin.url("tree/a.txt")] == fs.glob(tree + "/a*")
+
+
+def test_the_listing_of_a_file_is_the_file(fs, origin):
+    assert [fs.info(origin.url("data.bin"))] == fs.ls(origin.url("data.bin"))
