@@ -55,3 +55,5 @@ cdef class SyncReader:
     cdef int64_t answer(self, char *into, int64_t size, bint whole, int64_t expected) except? -1
     cdef int _open(self) except -1
     cdef object _read(self, int64_t size, bint whole)
+    cdef object _readinto(self, object buffer, bint whole)
+    cdef object _gather(self, int64_t limit, bint line)

@@ -387,7 +387,7 @@ cdef class SyncReader:
             raise_outcome(self._store, outcome, 0, 0)
         return 0
 
-    def _readinto(self, buffer, bint whole):
+    cdef object _readinto(self, object buffer, bint whole):
         cdef Py_buffer view
         cdef int64_t got
         self._open()
@@ -421,7 +421,7 @@ cdef class SyncReader:
             return None
         return data if got == part else data[:got]
 
-    def _gather(self, int64_t limit, bint line):
+    cdef object _gather(self, int64_t limit, bint line):
         """Read piece by piece, so that memory follows the bytes: to *limit*, the end or, for a *line*, a newline.
 
         One read to others: the position moves at the end, or not at all, and a seek meanwhile makes it begin again.

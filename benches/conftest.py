@@ -1,0 +1,198 @@
+"""Benches: ours beside a peer or a physical limit, alternating in one run, told as a ratio.
+
+Nothing here asserts on time. ``--report FILE`` writes the table, with the machine and the versions, as a page of docs.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
+
+Timed = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    bench: str
+    peer: str
+    ours: float
+    theirs: float
+    unit: str
+    reach: str
+    ratio: float
+    met: bool | None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--report", type=Path, help="write the table of ratios to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = []
+
+
+@pytest.fixture(scope="session")
+def probe() -> ModuleType:
+    """The limits in C, compiled once against the core's declarations."""
+    source, out = HERE / "support" / "probe.pyx", ROOT / "build" / "benches"
+    out.mkdir(parents=True, exist_ok=True)
+    core = ROOT / "kithara" / "_core"
+    target = out / f"probe{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+    newest = max(path.stat().st_mtime for path in (source, *core.glob("*.pxd"), *core.glob("*.so")))
+    if not target.exists() or target.stat().st_mtime < newest:
+        script = (
+            "from setuptools import setup, Extension; from Cython.Build import cythonize; "
+            f"setup(script_args=['-q', 'build_ext', '-b', {str(out)!r}, '-t', {str(out / 'temp')!r}], "
+            f"ext_modules=cythonize([Extension('probe', [{str(source)!r}], extra_compile_args=['-O2'])], "
+            f"include_path=[{str(ROOT)!r}], build_dir={str(out)!r}, quiet=True))"
+        )
+        subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+    spec = importlib.util.spec_from_file_location("probe", target)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Versus:
+    """Times ours and theirs in turns and keeps the ratio of the medians."""
+
+    def __init__(self, rows: list[Row], benchmark: Any) -> None:
+        self._rows = rows
+        self._benchmark = benchmark
+
+    def __call__(
+        self,
+        name: str,
+        ours: Timed,
+        peer: str,
+        theirs: Timed,
+        *,
+        at_most: float | None = None,
+        at_least: float | None = None,
+        unit: str = "ns",
+        rounds: int = 21,
+        speed: bool = False,
+    ) -> float:
+        """Both callables answer one measurement; *speed*: more is better. The ratio is ours / theirs."""
+        ours(), theirs()
+        mine: list[float] = []
+        other: list[float] = []
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(rounds):
+                if number % 2:
+                    mine.append(ours())
+                    other.append(theirs())
+                else:
+                    other.append(theirs())
+                    mine.append(ours())
+        finally:
+            gc.enable()
+        a, b = statistics.median(mine), statistics.median(other)
+        ratio = a / b
+        met = None
+        reach = "—"
+        if at_most is not None:
+            met, reach = ratio <= at_most, f"≤ {at_most:g} ×"
+        elif at_least is not None:
+            met, reach = ratio >= at_least, f"≥ {at_least:g} ×"
+        self._rows.append(Row(name, peer, a, b, unit, reach, ratio, met))
+        self._benchmark.extra_info.update(peer=peer, ratio=ratio, reach=reach)
+        self._benchmark.pedantic(ours, rounds=3)
+        return ratio
+
+    def limit(self, name: str, ours: Timed, *, at_most: float, unit: str = "ns", rounds: int = 21) -> float:
+        """A measurement beside a fixed figure."""
+        return self(name, ours, "fixed", lambda: at_most, at_most=1.0, unit=unit, rounds=rounds)
+
+
+@pytest.fixture
+def versus(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Versus]:
+    yield Versus(request.config.stash[ROWS], benchmark)
+
+
+def per_call(call: Callable[[], object], count: int) -> Timed:
+    """Mean ns of *call* over *count* calls in a loop."""
+
+    def run() -> float:
+        steps = range(count)
+        began = time.perf_counter_ns()
+        for _ in steps:
+            call()
+        return (time.perf_counter_ns() - began) / count
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = config.stash[ROWS]
+    if not rows:
+        return
+    terminalreporter.section("ratios: ours / theirs, medians of one run")
+    width = max(len(row.bench) for row in rows)
+    for row in rows:
+        mark = {True: "ok", False: "MISSED", None: ""}[row.met]
+        terminalreporter.write_line(
+            f"{row.bench:{width}}  {row.ours:12,.1f} {row.unit:5} {row.theirs:12,.1f}  {row.ratio:7.2f} ×"
+            f"  {row.reach:10} {mark:7} {row.peer}"
+        )
+    target = config.getoption("--report")
+    if target is not None:
+        target.write_text(_page(rows), encoding="utf-8")
+
+
+def _page(rows: list[Row]) -> str:
+    packages = ("cython", "aiohttp", "av", "numpy")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    lines = [
+        "# Performance",
+        "",
+        "Ours beside a peer or a physical limit, alternating in one run; medians. Repeat it with `make bench`.",
+        "",
+        f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, {_processor()}; "
+        f"Python {platform.python_version()}, {versions}. "
+        f"Load when it began: {os.getloadavg()[0]:.1f}.",
+        "",
+        "| bench | ours | peer or limit | | ratio | reach | |",
+        "| --- | ---: | --- | ---: | ---: | --- | --- |",
+    ]
+    for row in rows:
+        mark = {True: "", False: "**missed**", None: ""}[row.met]
+        lines.append(
+            f"| {row.bench} | {row.ours:,.1f} {row.unit} | {row.peer} | {row.theirs:,.1f} {row.unit} | "
+            f"{row.ratio:.2f} × | {row.reach} | {mark} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.machine()

@@ -1,0 +1,113 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The physical limits, in C: what a bench's peer cannot beat. Each call times itself and answers ns per step."""
+
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from kithara._core.reader cimport SyncReader
+from kithara._core.sync cimport (
+    kt_broadcast,
+    kt_load,
+    kt_lock,
+    kt_monitor,
+    kt_monitor_destroy,
+    kt_monitor_init,
+    kt_now,
+    kt_store,
+    kt_unlock,
+    kt_wait_until,
+)
+
+cdef extern from *:
+    """
+    #define kt_keep(p) __asm__ volatile("" : : "r"(p) : "memory")
+    """
+    void kt_keep(void *p) noexcept nogil
+
+
+def copies(const unsigned char[::1] source, const int64_t[::1] offsets, int64_t size) -> float:
+    """memcpy of *size* bytes from each offset of *source*."""
+    cdef char *into = <char *>malloc(size)
+    cdef int64_t index, began
+    with nogil:
+        began = kt_now()
+        for index in range(offsets.shape[0]):
+            memcpy(into, &source[offsets[index]], size)
+            kt_keep(into)
+        began = kt_now() - began
+    free(into)
+    return began / <double>offsets.shape[0]
+
+
+def reads(SyncReader reader, const int64_t[::1] offsets, int64_t size) -> float:
+    """seek and read of *size* bytes through the reader's C face."""
+    cdef char *into = <char *>malloc(size)
+    cdef int64_t index, began
+    with nogil:
+        began = kt_now()
+        for index in range(offsets.shape[0]):
+            reader.seek_to(offsets[index])
+            reader.read_into(into, size)
+        began = kt_now() - began
+    free(into)
+    return began / <double>offsets.shape[0]
+
+
+def waits(SyncReader reader, int64_t count) -> float:
+    """wait_range on bytes that are here, C to C."""
+    cdef int64_t index, began
+    with nogil:
+        began = kt_now()
+        for index in range(count):
+            reader.wait_for(4096, 8192, began)
+        began = kt_now() - began
+    return began / <double>count
+
+
+cdef class Bell:
+    """A pthread condition and the time it was rung: how fast one thread can wake another at all."""
+
+    cdef kt_monitor monitor
+    cdef int64_t rung
+    cdef int64_t heard
+
+    def __cinit__(self):
+        if kt_monitor_init(&self.monitor):
+            raise MemoryError
+
+    def __dealloc__(self):
+        kt_monitor_destroy(&self.monitor)
+
+    def ring(self) -> None:
+        kt_lock(&self.monitor)
+        kt_store(&self.rung, kt_now())
+        kt_broadcast(&self.monitor)
+        kt_unlock(&self.monitor)
+
+    def wait(self) -> float:
+        """Wait for the next ring; ns from it to here."""
+        cdef int64_t rung
+        with nogil:
+            kt_lock(&self.monitor)
+            while kt_load(&self.rung) <= self.heard:
+                kt_wait_until(&self.monitor, kt_now() + 1_000_000_000)
+            rung = kt_now() - self.rung
+            self.heard = self.rung
+            kt_unlock(&self.monitor)
+        return rung
+
+
+def woken(SyncReader reader, int64_t[::1] rung) -> float:
+    """Read one byte that is not here yet; ns from the time in rung[0], taken before the write, to here."""
+    cdef char byte
+    cdef int64_t now
+    with nogil:
+        reader.read_into(&byte, 1)
+        now = kt_now()
+    return now - rung[0]
+
+
+def clock() -> int:
+    """The monotonic clock in ns."""
+    return kt_now()
