@@ -27,7 +27,7 @@ test-all: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m pytest $(TESTS)
 
 lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
-	$(BIN)/ruff check kithara tests benches setup.py
+	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/stubtest kithara._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
 

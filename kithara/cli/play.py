@@ -2,66 +2,90 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from typing import Literal, Protocol
 
 import click
 import numpy as np
-import numpy.typing as npt
+from rich.progress import Progress, TaskID
 
 import kithara
 
-from ..decode import PcmSpec
 from .access import Access, access_options, quiet_option
-from .console import clock, errors_console, seconds_progress, size
+from .console import clock, errors_console, seconds_progress
+from .keys import Keys
 
-BLOCK_SECONDS = 0.05
+TICK = 0.1
+BLOCK_SECONDS = 0.02
+STEP_SECONDS = 10.0
 
 
 class Output(Protocol):
-    """Takes float32 blocks of shape (n, channels) at the speed at which they are heard."""
+    """What takes sound from a stream at the speed at which it is heard."""
 
-    def write(self, block: npt.NDArray[np.float32]) -> None: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class Nothing:
-    """An output that takes real time and makes no sound."""
+    """An output that takes real time and makes no sound: a sound card's callback without the card."""
 
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._due: float | None = None
-        self._never = threading.Event()
+    def __init__(self, stream: kithara.AudioStream) -> None:
+        self._stream = stream
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    def write(self, block: npt.NDArray[np.float32]) -> None:
-        now = time.monotonic()
-        # A pause in the supply is heard as silence; it is not made up for by playing faster.
-        self._due = max(self._due or now, now - 0.5) + len(block) / self._rate
-        self._never.wait(max(0.0, self._due - now))
+    def start(self) -> None:
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._run, name="kithara-null-output", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        spec = self._stream.spec
+        block = np.empty((round(BLOCK_SECONDS * spec.rate), spec.channels), np.float32)
+        due = time.monotonic()
+        while not self._stopped.wait(max(0.0, due - time.monotonic())):
+            self._stream.readinto(block)
+            due += len(block) / spec.rate
 
 
-@contextmanager
-def opened_output(spec: PcmSpec, *, null: bool) -> Iterator[Output]:
-    """The sound card where there is one and *null* does not rule it out, else `Nothing`."""
-    if null:
-        yield Nothing(spec.rate)
-        return
+@contextlib.contextmanager
+def sounding(stream: kithara.AudioStream, *, null: bool) -> Iterator[Output]:
+    """An output that plays *stream*: the sound card, or `Nothing` where there is none or *null* asks for it."""
+    output: Output = Nothing(stream) if null else _sound_card(stream) or Nothing(stream)
+    output.start()
+    try:
+        yield output
+    finally:
+        output.stop()
+
+
+def _sound_card(stream: kithara.AudioStream) -> Output | None:
     try:
         import sounddevice
     except (ImportError, OSError) as error:  # OSError: the PortAudio library is missing
-        errors_console().print(
-            f"no sound ({error}): playing into nothing; for sound, pip install 'kithara\\[play]'", style="yellow"
-        )
-        yield Nothing(spec.rate)
-        return
+        errors_console().print(f"no sound: {error}", style="yellow", markup=False)
+        errors_console().print("  try: pip install 'kithara[play]'; playing into nothing now", markup=False)
+        return None
     try:
-        stream = sounddevice.OutputStream(samplerate=spec.rate, channels=spec.channels, dtype="float32")
+        card: Output = sounddevice.OutputStream(
+            samplerate=stream.spec.rate,
+            channels=stream.spec.channels,
+            dtype="float32",
+            callback=lambda out, frames, when, status: stream.readinto(out),
+        )
     except sounddevice.PortAudioError as error:
-        raise click.ClickException(f"the sound card refuses {spec.rate} Hz: {error}; try --null") from error
-    with stream:
-        yield stream
+        raise click.ClickException(f"the sound card refuses {stream.spec.rate} Hz: {error}; try --null") from error
+    return card
 
 
 @click.command()
@@ -72,22 +96,52 @@ def opened_output(spec: PcmSpec, *, null: bool) -> Iterator[Output]:
 @access_options
 @quiet_option
 def play(url: str, null: bool, start: float, duration: float | None, access: Access, quiet: bool) -> None:
-    """Play URL (or a file) from its first second on, while it arrives."""
-    with access.open(url) as reader, kithara.Decoder(reader, dtype="float32") as decoder:
-        spec = decoder.spec
-        if start:
-            decoder.seek(round(start * spec.rate))
-        position = decoder.tell()
-        stop = None if duration is None else position + round(duration * spec.rate)
-        with opened_output(spec, null=null) as output, seconds_progress(quiet=quiet) as progress:
-            task = progress.add_task("playing", total=decoder.frames, completed=position, note="")
-            while stop is None or position < stop:
-                count = max(1, round(BLOCK_SECONDS * spec.rate))
-                block = decoder.read(count if stop is None else min(count, stop - position))
-                if not len(block):
-                    break
-                output.write(block)
-                position += len(block)
-                here = sum(stop - start for start, stop in reader.available_ranges())
-                note = f"{clock(position / spec.rate)} of {clock(decoder.duration)}, {size(here)} here"
-                progress.update(task, completed=position, total=decoder.frames, note=note)
+    """Play URL (or a file) from its first second on, while it arrives.
+
+    On a terminal: space pauses, ← and → go 10 s back and on, v changes the variant of an adaptive stream, q ends.
+    """
+    with (
+        access.open(url) as reader,
+        kithara.AudioStream(reader, dtype="float32", start=start) as stream,
+        sounding(stream, null=null) as output,
+        seconds_progress(quiet=quiet) as progress,
+        Keys() as keys,
+    ):
+        task = progress.add_task("playing", total=stream.duration, note="")
+        stop = None if duration is None else start + duration
+        paused = False
+        variants: Iterator[int | Literal["auto"]] = itertools.cycle((*range(len(stream.variants)), "auto"))
+        while not stream.ended and (stop is None or stream.position < stop):
+            key = keys.next(TICK)
+            if key == "q":
+                break
+            if key == "space":
+                paused = not paused
+                (output.stop if paused else output.start)()
+            elif key in ("left", "right"):
+                _step(stream, STEP_SECONDS if key == "right" else -STEP_SECONDS)
+            elif key == "v" and stream.variants:
+                stream.set_variant(next(variants))
+            _show(stream, reader, progress, task, paused=paused)
+        if (error := stream.stats().failed) is not None:
+            raise error
+
+
+def _step(stream: kithara.AudioStream, seconds: float) -> None:
+    target = max(0.0, stream.position + seconds)
+    stream.seek(target if stream.duration is None else min(target, stream.duration))
+
+
+def _show(
+    stream: kithara.AudioStream, reader: kithara.SyncReader, progress: Progress, task: TaskID, *, paused: bool
+) -> None:
+    stats = stream.stats()
+    here = sum(stop - start for start, stop in reader.available_ranges())
+    arrived = f", {here / reader.length:.0%} here" if reader.length else ""
+    progress.update(
+        task,
+        description="paused" if paused else "playing",
+        total=stream.duration,
+        completed=stream.position,
+        note=f"{clock(stream.position)} of {clock(stream.duration)}, {stats.buffered:.1f} s ahead{arrived}",
+    )

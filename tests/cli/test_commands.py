@@ -358,6 +358,40 @@ def test_a_terminal_sees_progress(
     assert [] == [word for word in words if word not in shown]
 
 
+RIGHT = b"\x1b[C"
+
+
+@pytest.mark.parametrize("ending", [[b"q"], [RIGHT, RIGHT]])
+def test_keys_pause_seek_and_end_the_player(
+    command: Callable[..., list[str]], environment: dict[str, str], origin: Origin, ending: list[bytes]
+) -> None:
+    origin.serve("long.flac", lyre.flac(np.tile(MUSIC, (5, 1))))
+    terminal, side = pty.openpty()
+    words = command("play", "--null", origin.url("long.flac"))
+    with subprocess.Popen(words, env={**environment, "TERM": "xterm"}, stdin=side, stdout=side, stderr=side) as process:
+        os.close(side)
+        for sight, key in ((b"ahead", b" "), (b"paused", b" "), (b"playing", b"")):
+            _see(terminal, sight)
+            os.write(terminal, key)
+        pressed = time.monotonic()
+        for key in ending:
+            os.write(terminal, key)
+            _see(terminal, b"playing")
+        while _read(terminal):
+            pass
+        assert 0 == process.wait(20)
+        assert time.monotonic() - pressed < liveness(5)
+    os.close(terminal)
+
+
+def _see(terminal: int, sight: bytes) -> None:
+    seen = b""
+    while sight not in seen:
+        chunk = _read(terminal)
+        assert chunk, f"{sight!r} not in {seen!r}"
+        seen += chunk
+
+
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)

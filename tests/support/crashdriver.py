@@ -56,9 +56,7 @@ def settle(root: str) -> None:
     os.close(fd)
 
 
-def go_wrong(
-    root: str, target: int, mode: int, act: Callable[..., object], *, number: int = 0, mount: int = -1
-) -> int:
+def go_wrong(root: str, target: int, mode: int, act: Callable[..., object], *, number: int = 0, mount: int = -1) -> int:
     """Do *act* on *root* in a child whose call number *target* goes wrong; how that ended."""
 
     def armed() -> None:
