@@ -64,11 +64,10 @@ def say_json(record: object) -> None:
 
 
 def bytes_progress(*, quiet: bool = False) -> Progress:
-    """Progress in bytes with rate and remaining time; silent unless stderr is a terminal."""
+    """Progress in bytes: which are here (the field *map*), rate, remaining time; silent unless stderr is a terminal."""
     console = errors_console()
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
         TextColumn("{task.fields[map]}"),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),

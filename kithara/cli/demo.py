@@ -15,7 +15,6 @@ import click
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.table import Table
 
 import kithara
 
@@ -39,6 +38,7 @@ class Step:
     requests: int = 0
     here: str = ""
     note: str = ""
+    wrong: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Show:
             step.here = sparse_bar(reader.available_ranges(), reader.length)
         self.steps.append(step)
         if not self.quiet:
-            self.console.print(_line(step))
+            _print(self.console, step)
 
 
 @click.command()
@@ -95,8 +95,9 @@ def demo(out: Path, rate: int, delay: float, seconds: int, as_json: bool) -> int
         show = Show(origin=origin, console=results_console(), quiet=as_json)
         if not as_json:
             show.console.print(
-                f"[bold]{SONG}[/] is {size(len(bodies[SONG]))}, {seconds} s of sound, at {origin.url(SONG)}: "
-                f"{rate / 1e6:g} MB/s, {delay * 1000:g} ms, so {len(bodies[SONG]) / rate:.1f} s to download.\n"
+                f"[bold]{origin.url(SONG)}[/], {seconds} s of sound, {size(len(bodies[SONG]))}.\n"
+                f"The link: {rate / 1e6:g} MB/s, {delay * 1000:g} ms; "
+                f"a download takes {len(bodies[SONG]) / rate:.1f} s.\n"
             )
         wav = out / "lyre.wav"
         with kithara.AssetStore(cache) as store:
@@ -149,7 +150,7 @@ def _decode_to(wav: Path, decoder: kithara.Decoder, reader: kithara.SyncReader, 
 
 
 def _late_index(show: Show, store: kithara.AssetStore, url: str) -> None:
-    with show.step("m4a, index at its end: first sample") as step:
+    with show.step("m4a with its index last: first sample") as step:
         with kithara.open(url, store=store) as reader, kithara.Decoder(reader) as decoder:
             decoder.read(1)
             length = reader.length or 0
@@ -160,7 +161,7 @@ def _late_index(show: Show, store: kithara.AssetStore, url: str) -> None:
 
 def _offline(show: Show, store: kithara.AssetStore, url: str, music: npt.NDArray[np.int16]) -> None:
     with (
-        show.step("origin off: all of it from the cache") as step,
+        show.step("origin off, all of it from the cache") as step,
         kithara.open(url, store=store, offline=True) as reader,
         kithara.Decoder(reader, dtype="int16") as decoder,
     ):
@@ -169,22 +170,23 @@ def _offline(show: Show, store: kithara.AssetStore, url: str, music: npt.NDArray
 
 
 def _check(step: Step, heard: npt.NDArray[Any], expected: npt.NDArray[Any]) -> None:
-    same = np.array_equal(heard, expected)
-    step.note = f"{len(heard)} frames, {'identical' if same else 'DIFFERENT'}"
+    step.wrong = not np.array_equal(heard, expected)
+    count = "1 frame" if len(heard) == 1 else f"{len(heard)} frames"
+    step.note = f"{count}, {'not what was played' if step.wrong else 'each as it was played'}"
 
 
-def _line(step: Step) -> Table:
+def _print(console: Console, step: Step) -> None:
+    """Print *step* in two lines of at most 79 characters: what it cost, and what came of it."""
     took = f"{step.seconds * 1000:.0f} ms" if step.seconds < 1 else f"{step.seconds:.2f} s"
-    line = Table.grid(padding=(0, 2))
-    for width, justify in ((36, "left"), (8, "right"), (10, "right"), (12, "right"), (24, "left"), (28, "left")):
-        line.add_column(width=width, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    requests = f"{step.requests} request{'' if step.requests == 1 else 's'}"
-    line.add_row(step.name, f"[bold]{took}[/]", size(step.fetched), requests, step.here, step.note)
-    return line
+    requests = "1 request" if step.requests == 1 else f"{step.requests} requests"
+    mark = "[red]✗[/]" if step.wrong else "[green]✓[/]"
+    console.print(f"{mark} {step.name:<38} [bold]{took:>9}[/] {size(step.fetched):>10} {requests:>14}")
+    shown = "  ".join(part for part in (step.here, step.note) if part)
+    console.print(f"  [dim]{shown}[/]", soft_wrap=True)
 
 
 def _verdict(show: Show, wav: Path, sent: int, length: int, *, as_json: bool) -> int:
-    failed = [step.name for step in show.steps if "DIFFERENT" in step.note]
+    failed = [step.name for step in show.steps if step.wrong]
     if as_json:
         say_json({"steps": [asdict(step) for step in show.steps], "length": length, "sent": sent, "failed": failed})
     else:

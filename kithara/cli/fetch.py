@@ -79,7 +79,8 @@ def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, prog
     name = _name(url)
     with access.open(url, refresh=refresh) as reader:
         cached = _here(reader)
-        task = progress.add_task(name, total=reader.length, completed=cached, map="")
+        bar = sparse_bar(reader.available_ranges(), reader.length)
+        task = progress.add_task(name, total=reader.length, completed=cached, map=bar)
         with _exported(export, name) as copy:
             length = _read_through(reader, copy, progress, task)
         progress.update(task, completed=length, total=length, map=sparse_bar([(0, length)], length))
