@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = [
     "Committed",
@@ -142,6 +142,9 @@ class EventBus:
         self._lock = threading.Lock()
         self._closed = False
         self._subscriptions: weakref.WeakSet[Subscription] = weakref.WeakSet()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an EventBus cannot be pickled: its listeners are here; send options with bus=None")
 
     def publish(self, event: object) -> None:
         """Give *event* to every subscription."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -77,7 +78,8 @@ def open(
 
     Returns:
         A `SyncReader`, after the validated headers of the first answer or a cache hit. Its ``length`` and ``media`` are
-        known then, unless the server does not tell the length.
+        known then, unless the server does not tell the length. It pickles as these arguments and its position: another
+        process opens it anew, headers (and what is secret in them) included, events not.
 
     Raises:
         KitharaError: a 404, a forbidden scheme or host, `OfflineMiss`, a local path that is not there...
@@ -96,12 +98,28 @@ def open(
     session = portal().run(_within(opening, timeout, os.fspath(what)))
     reader = session.source(SyncReaderParams(blocking=blocking))
     reader.on_close(session.close)
+    # Whoever listens stays here; what a pickled reader does elsewhere, it tells nobody.
+    reader.recipe = functools.partial(
+        open,
+        _anywhere(os.fspath(what)),
+        store=store,
+        options=replace(options, bus=None),
+        headers=None if headers is None else dict(headers),
+        timeout=timeout,
+        offline=offline,
+        blocking=blocking,
+    )
     return reader
 
 
 def _lazily(what: What, store: StoreChoice) -> AssetStore | None:
     text = os.fspath(what)
     return chosen_store(store) if text.lower().startswith(("http:", "https:")) else None
+
+
+def _anywhere(text: str) -> str:
+    """*text* as it means the same in a process with another working directory."""
+    return text if "://" in text or text.lower().startswith("file:") else os.path.abspath(text)
 
 
 async def _within(opening: Any, timeout: float | None, url: str) -> FileSession:

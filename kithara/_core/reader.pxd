@@ -29,6 +29,7 @@ cdef class SyncReader:
     cdef list closers
     cdef tuple origin  # a source that was adapted, and its params; or None
     cdef public object media
+    cdef public object recipe  # opens the same anew, in whatever process; or None
 
     cdef int64_t read_into(self, char *into, int64_t size) noexcept nogil  # all of it, or up to the true end
     cdef int64_t read_some(self, char *into, int64_t size) noexcept nogil  # what is here after at most one wait

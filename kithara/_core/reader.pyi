@@ -13,6 +13,7 @@ def adapt_sources_with(adapter: Callable[[Any, Any], tuple[Store, MediaInfo | No
 @final
 class SyncReader(io.RawIOBase):
     media: MediaInfo | None
+    recipe: Callable[[], SyncReader] | None
     def __init__(
         self,
         source: Any,

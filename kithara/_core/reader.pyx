@@ -62,6 +62,12 @@ def adapt_sources_with(adapter) -> None:
     _adapt = adapter
 
 
+def _made_again(recipe, position) -> SyncReader:
+    reader = recipe()
+    reader.seek(position)
+    return reader
+
+
 @cython.final
 cdef class SyncReader:
     """A seekable, read-only binary file over bytes that are still arriving.
@@ -314,7 +320,15 @@ cdef class SyncReader:
             other = SyncReader(*self.origin, media=self.media)
         other.is_blocking = self.is_blocking
         other.always_release = self.always_release
+        other.recipe = self.recipe
         return other
+
+    def __reduce__(self):
+        """A recipe: the process that unpickles it opens the same anew, at this position. No connection is sent."""
+        self._open()
+        if self.recipe is None:
+            raise TypeError(f"{self!r} cannot be pickled: only a reader that kithara.open made can be made again")
+        return _made_again, (self.recipe, kt_load(&self.position))
 
     # The rest of what a raw file has.
 

@@ -63,6 +63,7 @@ class Decoder:
         self._closed = False
         self._lock = threading.Lock()
         self._dtype = as_dtype(dtype)
+        self._gapless, self._hint, self._variant = gapless, media, variant
         if gapless not in ("media", "codec", "off"):
             raise ValueError(f"gapless={gapless!r}: expected 'media', 'codec' or 'off'")
         self._input: Input | None = open_input(what, variant)
@@ -285,6 +286,13 @@ class Decoder:
         with self._using():
             return PcmChunk(data=self._take(start, frames), start=start, rate=self.spec.rate, epoch=self._epoch)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A recipe: what it reads (see `kithara.open`), its options and position. No connection, no codec is sent."""
+        if self._input is None:
+            raise Closed("the decoder is closed", operation="pickling")
+        options = (self._dtype.name, self._gapless, self._hint, self._variant)
+        return _made_again, (self._input.reader, *options, self._position)
+
     # ── ownership ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
@@ -323,6 +331,11 @@ class Decoder:
         finally:
             self._lock.release()
 
+    def _own(self) -> None:
+        """Close the caller's object with this one."""
+        if self._input is not None:
+            self._input.owned = True
+
     def __enter__(self) -> Self:
         return self
 
@@ -343,6 +356,19 @@ class Decoder:
             return "<kithara.Decoder closed>"
         spec, track = self.spec, self._engine.demuxer.track
         return f"<kithara.Decoder {track.codec} in {track.container}, {spec.rate} Hz, {spec.channels} channels>"
+
+
+def _made_again(
+    reader: Any, dtype: str, gapless: GaplessMode, media: MediaInfo | None, variant: int | None, position: int
+) -> Decoder:
+    """The decoder that was pickled, over a reader that was opened for it and is closed with it."""
+    try:
+        decoder = Decoder(reader, dtype, gapless=gapless, media=media, start=position, variant=variant)
+    except BaseException:
+        reader.close()
+        raise
+    decoder._own()
+    return decoder
 
 
 def _demuxer(source: Input, media: MediaInfo | None) -> tuple[ByteView | SegmentsDemuxer, Demuxer]:

@@ -7,7 +7,7 @@ import contextlib
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from ..errors import (
     BodyTruncated,
@@ -123,6 +123,10 @@ class HttpClient:
 
     def __repr__(self) -> str:
         return f"HttpClient({self.options!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A recipe: options and headers (and what is secret in them), no connection."""
+        return _made_again, (self.options, self._headers, self._is_private)
 
     async def __aenter__(self) -> Self:
         return self
@@ -444,6 +448,10 @@ class HttpClient:
             status=answer.status,
             trust=arrived.trust,
         )
+
+
+def _made_again(options: HttpOptions, headers: Mapping[str, str], is_private: IsPrivate) -> HttpClient:
+    return HttpClient(options, headers=headers, is_private=is_private)
 
 
 async def _read_whole(body: RangedBody, limit: int, gzipped: bool) -> bytes:
