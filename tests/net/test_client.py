@@ -7,6 +7,8 @@ import datetime
 import ipaddress
 import logging
 import ssl
+import subprocess
+import sys
 import threading
 import traceback
 from pathlib import Path
@@ -388,3 +390,47 @@ async def test_retries_are_logged_with_redacted_urls(server: FaultServer, caplog
 
 def test_the_packages_logger_is_silent_by_itself() -> None:
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("kithara").handlers)
+
+
+BLOCKING = ("open", "socket.getaddrinfo", "socket.gethostbyname", "time.sleep", "subprocess.Popen", "os.listdir")
+
+
+def test_nothing_on_the_loop_waits_for_files_names_or_clocks(root: Path) -> None:
+    """Audited in a process of its own, because an audit hook cannot be taken away again."""
+    script = f"""
+import asyncio, sys, threading
+sys.path[:0] = [{str(root / "tests")!r}, {str(root)!r}]
+from support.faultserver import FaultServer, finish, head, redirect, send
+from support.fetching import fetch
+from kithara.net import HttpClient, HttpOptions
+
+watching, seen = None, []
+
+def hook(event, arguments):
+    if event in {BLOCKING!r} and threading.get_ident() == watching:
+        seen.append((event, arguments[:1]))
+
+async def main(server):
+    global watching
+    async with HttpClient(HttpOptions(retries=1)) as client:
+        await fetch(client, server.url("/", host="localhost"), 0, 5)
+        watching = threading.get_ident()
+        await fetch(client, server.url("/", host="localhost"), 0, 5)
+        await fetch(client, server.url("/old"), 0, 5)
+        await client.get(server.url("/flaky"))
+        await client.probe(server.url("/"))
+    async with HttpClient() as client:
+        await fetch(client, server.url("/", host="localhost"), 0, 5)
+    watching = None
+
+sys.addaudithook(hook)
+with FaultServer() as server:
+    server.serve("/", bytes(1000))
+    server.on("/old", redirect("/"))
+    server.on("/flaky", finish())
+    server.on("/flaky", head(length=4), send(b"good"))
+    asyncio.run(main(server))
+print(seen)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
