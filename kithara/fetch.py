@@ -9,7 +9,6 @@ twice as large, and is sent just early enough that its answer comes when the one
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import threading
 import time
@@ -53,9 +52,12 @@ class Body(Protocol):
 
 
 class Fetch(Protocol):
-    """Asks the origin for ``[start, stop)``: one attempt. *priority*: smaller goes first when connections are few."""
+    """Asks the origin for ``[start, stop)``: one attempt.
 
-    def __call__(self, start: int, stop: int | None, *, priority: int) -> AbstractAsyncContextManager[Body]: ...
+    *priority* is asked when connections are few: who answers the smallest goes first.
+    """
+
+    def __call__(self, start: int, stop: int | None, *, priority: Callable[[], int]) -> AbstractAsyncContextManager[Body]: ...
 
 
 class Need(enum.IntEnum):
@@ -115,6 +117,7 @@ class Filler:
         answered: Awaited with each answer before its bytes are stored; raises if they must not be.
         look_ahead: How many bytes beyond a reader are fetched at most.
         complete: Whether holes are filled although nobody wants them.
+        failing: Awaited with the error that ends it, before the readers hear of it.
         retries: Failures in a row without progress after which it gives up.
         publish: Is told the events.
     """
@@ -127,6 +130,7 @@ class Filler:
         *,
         look_ahead: int,
         complete: bool,
+        failing: Callable[[BaseException], Awaitable[None]],
         retries: int = 4,
         publish: Callable[[object], None] = lambda event: None,
     ) -> None:
@@ -136,6 +140,7 @@ class Filler:
         self._fetch = fetch
         self._answered = answered
         self._look_ahead = look_ahead
+        self._failing = failing
         self._publish = publish
         self._backoff = Backoff(retries)
         self._loop = asyncio.get_running_loop()
@@ -157,8 +162,7 @@ class Filler:
             while self.store.status == "active":
                 self._wake.clear()
                 if self._failure is not None:
-                    await self._keep()
-                    self.store.fail(self._failure)
+                    await self._give_up(self._failure)
                     return
                 if self._is_whole():
                     await self._commit()
@@ -288,6 +292,7 @@ class Filler:
                     transfer.stop = position  # it ends there; the waiter gets a request of its own
                     self.store.transfer(transfer.slot, transfer.at, transfer.stop)
                     continue
+                transfer.need = min(transfer.need, need)  # it may still be standing in line
                 return transfer
         return None
 
@@ -330,7 +335,7 @@ class Filler:
 
     async def _exchange(self, transfer: _Transfer) -> None:
         stop = None if transfer.stop == ENDLESS else transfer.stop
-        async with self._fetch(transfer.start, stop, priority=transfer.need) as body:
+        async with self._fetch(transfer.start, stop, priority=lambda: transfer.need) as body:
             await self._answered(body)
             transfer.answered = self._loop.time()
             self.ranges = body.ranges
@@ -390,13 +395,11 @@ class Filler:
         self._not_before = self._loop.time() + delay
         self._publish(Retrying(error=error, attempt=self._backoff.attempt - 1, delay=delay))
 
-    async def _keep(self) -> None:
-        """What is here outlives the failure: the next session goes on from it."""
+    async def _give_up(self, error: BaseException) -> None:
         if self._saving is not None:
             await asyncio.gather(self._saving, return_exceptions=True)
-        if hasattr(self.store, "checkpoint"):
-            with contextlib.suppress(KitharaError):
-                await asyncio.to_thread(self.store.checkpoint, durable=True)
+        await self._failing(error)
+        self.store.fail(error)
 
     async def _save(self) -> None:
         """Let what is here survive a crash, off the loop."""

@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -107,6 +107,7 @@ class Download:
             self._answered,
             look_ahead=options.look_ahead,
             complete=options.complete and self.request.store is not None,
+            failing=self._failing,
             retries=self._client.options.retries,
             publish=self._publish,
         )
@@ -147,20 +148,21 @@ class Download:
         if status == "committed":
             self._publish(Committed(length=self.resource.length or 0))
         elif status == "failed":
-            await self._ended()
+            self._publish(Failed(error=self._error()))
         if status == "committed":
             self._settle_first(None)
         else:
             self._settle_first(self._error())
 
-    async def _ended(self) -> None:
-        error = self._error()
-        self._publish(Failed(error=error))
+    async def _failing(self, error: BaseException) -> None:
+        """Keep what is worth going on from, drop the rest; done before readers hear of it and may open it anew."""
         entity = isinstance(error, ABOUT_THE_ENTITY) or (isinstance(error, HttpStatus) and error.status in (404, 410))
         store = self.request.store
-        if store is not None and (entity or self.resource.total == 0):
-            with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError):
+            if store is not None and (entity or self.resource.total == 0):
                 await asyncio.to_thread(store.remove_resource, self.request.key)
+            elif isinstance(self.resource, AnyStreaming):
+                await asyncio.to_thread(self.resource.checkpoint, durable=True)
 
     def _error(self) -> BaseException:
         try:
@@ -184,7 +186,9 @@ class Download:
 
     # ── what the filler asks ─────────────────────────────────────────────────────────────────
 
-    def _fetch(self, start: int, stop: int | None, *, priority: int) -> AbstractAsyncContextManager[RangedBody]:
+    def _fetch(
+        self, start: int, stop: int | None, *, priority: Callable[[], int]
+    ) -> AbstractAsyncContextManager[RangedBody]:
         if not self.request.options.enable_range_seek and start == 0:
             stop = None
         return self._client.stream(

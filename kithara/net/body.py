@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import aiohttp
 
-from ..errors import BodyTruncated, Closed, NetError, NetTimeout, ProtocolViolation, TooLarge
+from ..errors import BodyTruncated, Closed, EmptyBody, NetError, NetTimeout, ProtocolViolation, TooLarge
 from .answers import Where
 from .headers import Representation
 from .options import HttpOptions
@@ -146,7 +146,7 @@ class RangedBody:
         elif failure is not None or (expected is not None and self.received < expected):
             error = self._truncated()
         elif self.received == 0 and self.stop is None:
-            error = ProtocolViolation("an answer without a body", **self._context)
+            error = EmptyBody("the server sent an answer without a body", **self._context)
         else:
             return
         error.__cause__ = failure

@@ -36,6 +36,7 @@ from .options import HttpOptions
 from .policy import IsPrivate, Target, Trust, basic_authorization, downgrades, follow, is_private, parse
 from .pool import Pool
 from .retry import Backoff
+from .slots import Priority
 from .wire import Answer
 
 _log = logger("net")
@@ -175,7 +176,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
         representation: Representation | None = None,
-        priority: int = 0,
+        priority: Priority = 0,
         trust: Trust | None = None,
     ) -> AsyncIterator[RangedBody]:
         """Bytes [start, stop) of *url*, or all from *start* where stop is None: one attempt, no retry.
@@ -190,7 +191,7 @@ class HttpClient:
             headers: Further headers for the origin of *url*.
             auth: User and password for the origin of *url*.
             representation: What is held already. A different one raises `RepresentationChanged`.
-            priority: Who goes first when all connections are busy; smaller is sooner.
+            priority: Who goes first when all connections are busy; smaller is sooner. A function is asked anew each time.
             trust: The `Document.trust` or `RangedBody.trust` of the document that named *url*.
 
         Raises `NetError` of all kinds; `RangeMismatch` when a second try on a new connection mismatched, too.
@@ -219,7 +220,7 @@ class HttpClient:
         accept_gzip: bool = False,
         if_none_match: str | None = None,
         if_modified_since: str | None = None,
-        priority: int = 0,
+        priority: Priority = 0,
         trust: Trust | None = None,
     ) -> Document:
         """A small body, whole, tried again by the rules of the options.

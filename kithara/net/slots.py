@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from ..errors import Closed
 
+Priority = int | Callable[[], int]
+"""Who goes first: smaller is sooner. A function is asked again whenever a place is free, for what was fetched in
+advance may have become urgent meanwhile."""
+
 
 class Slots:
-    """*limit* places; who waits is let in by priority (smaller first), then in order of arrival. One event loop."""
+    """*limit* places; who waits is let in by priority, then in order of arrival. One event loop."""
 
     def __init__(self, limit: int) -> None:
         self._free = limit
-        self._order = itertools.count()
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: dict[asyncio.Future[None], Priority] = {}  # in order of arrival
         self._closed = False
 
-    async def take(self, priority: int) -> Slot:
+    async def take(self, priority: Priority) -> Slot:
         """A place, as soon as there is one. Raises `Closed` when the slots are closed meanwhile."""
         if self._closed:
             raise Closed("the HTTP client is closed")
@@ -28,27 +30,34 @@ class Slots:
             self._free -= 1
             return Slot(self)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (priority, next(self._order), turn))
+        self._waiting[turn] = priority
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._give_back()  # the place was handed over in the same moment
             raise
+        finally:
+            self._waiting.pop(turn, None)
         return Slot(self)
 
     def _give_back(self) -> None:
-        while self._waiting:
-            _, _, turn = heapq.heappop(self._waiting)
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+        waiting = [turn for turn in self._waiting if not turn.done()]
+        if not waiting:
+            self._free += 1
+            return
+        turn = min(waiting, key=self._urgency)  # the first of several equals
+        del self._waiting[turn]
+        turn.set_result(None)
+
+    def _urgency(self, turn: asyncio.Future[None]) -> int:
+        priority = self._waiting[turn]
+        return priority() if callable(priority) else priority
 
     def close(self) -> None:
         """Whoever waits gets `Closed`."""
         self._closed = True
-        for _, _, turn in self._waiting:
+        for turn in self._waiting:
             if not turn.done():
                 turn.set_exception(Closed("the HTTP client was closed"))
         self._waiting.clear()

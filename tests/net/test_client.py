@@ -96,6 +96,26 @@ async def test_who_is_urgent_goes_first(server: FaultServer) -> None:
     assert done == ["reader", "late reader", "ahead", "hole"]
 
 
+async def test_what_was_prefetched_may_become_urgent_while_it_waits(server: FaultServer) -> None:
+    server.on("/busy", head(206, range=(0, 5, 10)), stall())
+    server.serve("/", DATA)
+    urgency = {"a": 1, "b": 1, "c": 1}
+    done: list[str] = []
+    async with HttpClient(HttpOptions(connections=1)) as client:
+
+        async def one(name: str) -> None:
+            await fetch(client, server.url(f"/?{name}"), 0, 5, priority=lambda: urgency[name])
+            done.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            async with client.stream(server.url("/busy"), 0, 5):
+                for name in urgency:
+                    group.create_task(one(name))
+                    await asyncio.sleep(0)
+                urgency["c"] = 0
+    assert done == ["c", "a", "b"]
+
+
 async def test_a_cancelled_wait_for_a_place_loses_none(server: FaultServer) -> None:
     server.serve("/", DATA)
     async with HttpClient(HttpOptions(connections=1)) as client:
