@@ -57,7 +57,9 @@ class Fetch(Protocol):
     *priority* is asked when connections are few: who answers the smallest goes first.
     """
 
-    def __call__(self, start: int, stop: int | None, *, priority: Callable[[], int]) -> AbstractAsyncContextManager[Body]: ...
+    def __call__(
+        self, start: int, stop: int | None, *, priority: Callable[[], int]
+    ) -> AbstractAsyncContextManager[Body]: ...
 
 
 class Need(enum.IntEnum):

@@ -191,7 +191,7 @@ class HttpClient:
             headers: Further headers for the origin of *url*.
             auth: User and password for the origin of *url*.
             representation: What is held already. A different one raises `RepresentationChanged`.
-            priority: Who goes first when all connections are busy; smaller is sooner. A function is asked anew each time.
+            priority: Who goes first when all connections are busy; smaller is sooner. A function is asked each time.
             trust: The `Document.trust` or `RangedBody.trust` of the document that named *url*.
 
         Raises `NetError` of all kinds; `RangeMismatch` when a second try on a new connection mismatched, too.
