@@ -51,6 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def probe() -> ModuleType:
     """The limits in C, compiled once against the core's declarations."""
@@ -123,6 +128,10 @@ class Versus:
         self._benchmark.extra_info.update(peer=peer, ratio=ratio, reach=reach)
         self._benchmark.pedantic(ours, rounds=3)
         return ratio
+
+    def fact(self, name: str, value: float, *, at_most: float, unit: str) -> None:
+        """A figure taken on the way, beside a fixed one."""
+        self._rows.append(Row(name, "fixed", value, at_most, unit, "≤ 1 ×", value / at_most, value <= at_most))
 
     def limit(self, name: str, ours: Timed, *, at_most: float, unit: str = "ns", rounds: int = 21) -> float:
         """A measurement beside a fixed figure."""
