@@ -21,6 +21,7 @@ from ._core.resource import Resource
 from .errors import KitharaError, ProtocolViolation
 from .events import Progress, Resumed, Retrying
 from .net import Backoff
+from .storage import StreamingResource
 
 QUANTUM = 16 << 10
 """The least that a request asks for, unless a planner says less."""
@@ -36,6 +37,12 @@ BACKGROUND = 256 << 10
 
 QUIET = 0.25
 """Seconds without a demand before holes are filled: a reader that jumps about has the link to itself."""
+
+FOLLOW_EVERY = 0.01
+"""Seconds between two looks at what another process has brought, while something is missed here."""
+
+GLANCE_EVERY = 0.05
+"""Seconds between two looks at whether another process misses something, or has left."""
 
 PROGRESS_EVERY = 0.25
 ENDLESS = 1 << 62
@@ -122,6 +129,10 @@ class Filler:
         failing: Awaited with the error that ends it, before the readers hear of it.
         retries: Failures in a row without progress after which it gives up.
         publish: Is told the events.
+        learned: Is called when another process was found to have learned something about the resource.
+
+    Where another process fills the same file, this one takes what that one brings and asks it for what is missed
+    here, and goes on by itself as soon as the other stops or dies.
     """
 
     def __init__(
@@ -135,8 +146,11 @@ class Filler:
         failing: Callable[[BaseException], Awaitable[None]],
         retries: int = 4,
         publish: Callable[[object], None] = lambda event: None,
+        learned: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
+        self._shared = store if isinstance(store, StreamingResource) else None
+        self._learned = learned
         self.complete = complete
         self.ranges = True
         self._fetch = fetch
@@ -169,7 +183,12 @@ class Filler:
                 if self._is_whole():
                     await self._commit()
                     return
-                timeout = self._schedule()
+                if self._shared is not None and not self._shared.is_writer:
+                    timeout: float | None = self._follow(self._shared)
+                else:
+                    timeout = self._schedule()
+                    if self._shared is not None:
+                        timeout = GLANCE_EVERY if timeout is None else min(timeout, GLANCE_EVERY)
                 await self._pause(timeout)
         finally:
             for transfer in self._transfers:
@@ -194,6 +213,21 @@ class Filler:
             if timer is not None:
                 timer.cancel()
 
+    def _follow(self, store: StreamingResource) -> float:
+        """Take what another process has brought, and ask it for what is missed here; seconds until the next look."""
+        known = store.length, store.validators
+        leads = store.follow()
+        if known != (store.length, store.validators):
+            self._learned()
+        if leads or store.status != "active":
+            return 0
+        return FOLLOW_EVERY if store.length is None or store.wanted() else GLANCE_EVERY
+
+    def _demands(self) -> list[tuple[int, int, int]]:
+        """What is missed here and in other processes, in the form of `Store.wanted`."""
+        wanted = self.store.wanted()
+        return wanted if self._shared is None else wanted + self._shared.asked()
+
     def _is_whole(self) -> bool:
         length = self.store.length
         return length is not None and self.store.next_gap(0, length) is None
@@ -211,7 +245,7 @@ class Filler:
     def _schedule(self) -> float | None:
         """Start and drop transfers as the demands require. Seconds after which to look again, or None."""
         now = self._loop.time()
-        wanted = _merged(self.store.wanted())
+        wanted = _merged(self._demands())
         if not self.ranges:
             return self._schedule_whole(now)
         self._drop_stale(wanted)
@@ -378,7 +412,7 @@ class Filler:
 
     def _is_ahead(self, at: int) -> bool:
         """Whether a body that comes in order, wanted or not, is further ahead than anybody asks for."""
-        if self.complete or any(need == Need.WAITING for _, _, need in self.store.wanted()):
+        if self.complete or any(need == Need.WAITING for _, _, need in self._demands()):
             return False
         return all(at - position >= self._look_ahead for position in self.store.cursors)
 

@@ -76,10 +76,11 @@ class DiskBackend:
                 os.fchmod(root.fd, 0o700)
             elif facts.st_mode & 0o022 and not facts.st_mode & stat.S_ISVTX:
                 raise ReadOnlyStore(f"{path} is writable by others", errno=errno.EPERM, operation="opening the cache")
-            if MARKER in names:
+            foreign = [name for name in names if name not in (_INDEX, _TRASH) and not _is_temporary(name)]
+            if _has(root, MARKER):  # asked after the names were listed: another process may just be making it
                 if root.read(MARKER, 100) != _FORMAT:
                     raise CacheCorrupt(f"{path} is a cache of another version", operation="opening the cache")
-            elif set(names) - {_INDEX, _TRASH}:
+            elif foreign:
                 raise StoreIo(f"{path} is not empty and no cache", errno=errno.ENOTEMPTY, operation="opening the cache")
             else:
                 root.replace(MARKER, _FORMAT)
@@ -175,14 +176,14 @@ class DiskBackend:
     def verify(self) -> Iterator[Removed]:
         self.empty_trash()
         for name in self._root.names():
-            if name in (MARKER, _INDEX, _TRASH):
+            if _is_temporary(name):
+                self._root.unlink(name)
+                yield Removed(path=name, reason="was left over by a crash")
                 continue
             try:
                 AssetId(name)
             except StoreError:
-                self._root.remove_tree(name)
-                yield Removed(path=name, reason="is no asset")
-                continue
+                continue  # not ours, or not an asset: none of our business
             try:
                 directory = self._root.down([name])
             except FileNotFoundError:
@@ -222,7 +223,7 @@ class DiskBackend:
         if path == KEEP:
             return None
         *parents, name = path.split("/")
-        if name.endswith(".tmp"):
+        if _is_temporary(name):
             return "was left over by a crash"
         if name.endswith(".part.live"):
             return "has no writer any more"
@@ -242,6 +243,19 @@ class DiskBackend:
         self.locks.close()
         self._index_directory.close()
         self._root.close()
+
+
+def _has(directory: Directory, name: str) -> bool:
+    try:
+        directory.stat(name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_temporary(name: str) -> bool:
+    """Whether *name* is what `Directory.replace` writes to before it renames."""
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def seal_of(facts: os.stat_result) -> list[int]:

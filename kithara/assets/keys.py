@@ -25,7 +25,7 @@ DEPTH_LIMIT = 16
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._-")
 _NAME = re.compile(r"(?:[a-z0-9._~-]|%[0-9a-f]{2})+")
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)")
+_TAKEN = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)|kithara\.root$")
 _OURS = (".part", ".meta", ".live", ".tmp")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNRESERVED_AND_DELIMITERS = "/!$&'()*+,;=:@~-._"
@@ -41,7 +41,7 @@ def encode_component(text: str) -> str:
         raise InvalidKey("an empty path component names no file")
     raw = text.encode("utf-8", "surrogatepass")
     name = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in raw)
-    if name[0] in "._" or _DEVICE.match(name):
+    if name[0] in "._" or _TAKEN.match(name):
         name = f"%{ord(name[0]):02x}{name[1:]}"
     if name.endswith((".", *_OURS)):
         stem, _, suffix = name.rpartition(".")
@@ -56,7 +56,7 @@ def encode_component(text: str) -> str:
 
 def _reserved(name: str) -> bool:
     """Whether the file system, or the cache for files of its own, gives *name* a meaning."""
-    return name[0] in "._" or name.endswith((".", *_OURS)) or _DEVICE.match(name) is not None
+    return name[0] in "._" or name.endswith((".", *_OURS)) or _TAKEN.match(name) is not None
 
 
 def canonical_url(url: str, *, query: Collection[str] = ()) -> str:

@@ -30,7 +30,7 @@ from ..fetch import QUANTUM, Filler
 from ..media import MediaInfo, from_content_type, from_suffix, sniff
 from ..net import HttpClient, RangedBody, Representation
 from ..portal import portal
-from ..storage import Validators
+from ..storage import StreamingResource, Validators
 from ..storage.memory import AnyStreaming
 from .options import FileOptions
 
@@ -110,8 +110,17 @@ class Download:
             failing=self._failing,
             retries=self._client.options.retries,
             publish=self._publish,
+            learned=self._learned,
         )
         self._task = asyncio.get_running_loop().create_task(self._run(filler))
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether an earlier session, or another process, had the answer that tells what the resource is."""
+        resource = self.resource
+        if not isinstance(resource, StreamingResource):
+            return False
+        return resource.resumed or (not resource.is_writer and resource.validators != Validators())
 
     async def first_answer(self) -> None:
         """Wait for the validated headers of the first answer. Raises what came instead."""
@@ -241,6 +250,13 @@ class Download:
         elif known.total is not None and self.resource.length is None:
             self.resource.set_length(known.total)
 
+    def _learned(self) -> None:
+        """Another process had an answer, and told it."""
+        self.representation = _held(self.resource)
+        self.media = self._told_media()
+        if not self._first.done():
+            self._first.set_result(None)
+
     def _told_media(self) -> MediaInfo | None:
         """What first bytes, type and suffix say, in this order of trust."""
         head = bytearray(SNIFF)
@@ -280,7 +296,7 @@ class Downloads:
                     self._shared[place] = download
             download.join(bus)
         try:
-            if download.resource.status == "active" and not getattr(download.resource, "resumed", False):
+            if download.resource.status == "active" and not download.has_answer:
                 await download.first_answer()
         except BaseException:
             await self.release(download, bus)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..errors import StoreError
 from .keeper import Held, Keeper
-from .live import SLOTS, LivePage, Record, State
+from .live import SLOTS, Demand, LivePage, Record, State
 from .partfile import Found, PartFile
 from .sidecar import Validators
 
@@ -49,7 +49,7 @@ class Following:
                 )
             )  # fmt: skip
 
-    def asked(self) -> list[tuple[int, int]]:
+    def asked(self) -> list[Demand]:
         """What followers miss."""
         return [] if self._page is None else self._page.asked()
 
@@ -82,7 +82,7 @@ class Following:
             record = None if page is None else page.look()
         return record
 
-    def ask(self, wanted: Sequence[tuple[int, int]]) -> None:
+    def ask(self, wanted: Sequence[Demand]) -> None:
         """Tell the writer that *wanted* is missed here."""
         if self._page is None:
             return

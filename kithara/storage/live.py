@@ -29,7 +29,10 @@ _RUN = struct.Struct("<qq")
 _RECORD_LIMIT = 32 << 10
 _FACTS_LIMIT = 4 << 10
 _MOST_RUNS = (_RECORD_LIMIT - _HEAD.size - _FACTS_LIMIT) // _RUN.size
-_SLOT = struct.Struct("<I4xqqqqqq")
+_SLOT = struct.Struct("<I4xqqqqqqbbb5x")
+
+Demand = tuple[int, int, int]
+"""What somebody misses, in the form of `Store.wanted`: start, stop, and how urgently: 0 is waited for."""
 
 SLOTS = 16
 DEMANDS = 3
@@ -83,7 +86,7 @@ class LivePage:
         self.inode = facts.st_ino
         self._boot = _boot()
         self._last = b""
-        self._asked: tuple[int, ...] | None = None
+        self._asked: Sequence[Demand] | None = None
         if facts.st_nlink != 1:
             self.close()
             raise CacheCorrupt(f"{directory.shown(name)} has another name elsewhere", operation="opening")
@@ -133,25 +136,26 @@ class LivePage:
             validators=validators, ranges=tuple(_RUN.iter_unpack(content[_HEAD.size + size :])),
         )  # fmt: skip
 
-    def ask(self, slot: int, demands: Sequence[tuple[int, int]]) -> None:
+    def ask(self, slot: int, demands: Sequence[Demand]) -> None:
         """Say in place *slot* what is missed: the first few of *demands*."""
-        flat = [edge for demand in demands[:DEMANDS] for edge in demand]
-        values = tuple(flat + [0] * (2 * DEMANDS - len(flat)))
-        if values == self._asked:
+        demands = [*demands[:DEMANDS], *[(0, 0, 0)] * (DEMANDS - len(demands))]
+        if demands == self._asked:
             return
-        content = _SLOT.pack(0, *values)[4:]
+        edges = [edge for start, stop, _ in demands for edge in (start, stop)]
+        content = _SLOT.pack(0, *edges, *(need for _, _, need in demands))[4:]
         self._write(struct.pack("<I", zlib.crc32(content)) + content, _RECORD_LIMIT + slot * _SLOT.size)
-        self._asked = values
+        self._asked = demands
 
-    def asked(self) -> list[tuple[int, int]]:
+    def asked(self) -> list[Demand]:
         """What followers miss."""
         content = self._read(SLOTS * _SLOT.size, _RECORD_LIMIT)
         found = []
         for at in range(0, len(content) - _SLOT.size + 1, _SLOT.size):
             crc, *values = _SLOT.unpack_from(content, at)
             if crc == zlib.crc32(content[at + 4 : at + _SLOT.size]):
-                pairs = zip(values[::2], values[1::2], strict=True)
-                found += [(start, stop) for start, stop in pairs if 0 <= start < stop]
+                edges, needs = values[: 2 * DEMANDS], values[2 * DEMANDS :]
+                demands = zip(edges[::2], edges[1::2], needs, strict=True)
+                found += [(start, stop, need) for start, stop, need in demands if 0 <= start < stop and need in (0, 1)]
         return found
 
     def _read(self, size: int, offset: int) -> bytes:

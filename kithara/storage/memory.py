@@ -8,6 +8,7 @@ from typing import Any
 from .._core.resource import MemoryResource
 from ..errors import NoSpace
 from .keeper import Keeper
+from .live import Demand
 from .sidecar import Validators
 from .streaming import StreamingResource
 
@@ -85,11 +86,11 @@ class MemoryStreamingResource(MemoryResource):
 
     supersede = discard
 
-    def follow(self, wanted: Sequence[tuple[int, int]] = ()) -> bool:
+    def follow(self, wanted: Sequence[Demand] | None = None) -> bool:
         """True: no other process writes it."""
         return True
 
-    def asked(self) -> list[tuple[int, int]]:
+    def asked(self) -> list[Demand]:
         """Nothing: no other process sees it."""
         return []
 

@@ -21,11 +21,11 @@ from typing import Any, Literal, Self, cast
 
 from .._core import disk
 from .._core.resource import FileResource
-from ..errors import Busy, CacheCorrupt, NoSpace, RepresentationChanged, StoreError, StoreIo
+from ..errors import Busy, CacheCorrupt, NoSpace, StoreError, StoreIo, WriterGone
 from .files import Directory, store_error
 from .following import Following
 from .keeper import Held, Keeper
-from .live import State
+from .live import Demand, State
 from .partfile import Found, PartFile
 from .sidecar import Runs, Sidecar, Validators
 
@@ -40,6 +40,8 @@ DURABLE_AFTER = 10.0
 
 JOIN_WITHIN = 1.0
 """Seconds that opening gives another process to say how far it is, or to let go."""
+
+_AMPLE = 2  # the need, of `Store.wanted`, of one that has enough for now
 
 Io = Literal["auto", "pread"]
 
@@ -337,10 +339,13 @@ class StreamingResource(FileResource):
                     self._publish()
             return self._writer is not None
 
-    def follow(self, wanted: Sequence[tuple[int, int]] = ()) -> bool:
-        """While another process writes: publish here what it has brought, and tell it that *wanted* is missed here.
+    def follow(self, wanted: Sequence[Demand] | None = None) -> bool:
+        """While another process writes: publish here what it has brought, and tell it what is missed here.
 
         Call it every 10 ms or so while something is missing. Learns the length, and the end, as well.
+
+        Args:
+            wanted: What is missed; by default what `wanted` says.
 
         Returns:
             Whether this process is the writer now. It becomes that as soon as the other one parks or dies.
@@ -349,15 +354,16 @@ class StreamingResource(FileResource):
             if self._writer is None and self._named and self.status == "active" and not self.closed:
                 self._learn()
                 if not self.try_become_writer() and self.status == "active":
-                    self._following.ask(wanted)
+                    demands = self.wanted() if wanted is None else wanted
+                    self._following.ask([demand for demand in demands if demand[2] < _AMPLE])
             return self._writer is not None
 
-    def asked(self) -> list[tuple[int, int]]:
-        """What other processes miss of what is missing here: to be fetched as if somebody here waited for it."""
+    def asked(self) -> list[Demand]:
+        """What other processes miss of what is missing here, in the form of `wanted`."""
         if self._writer is None or self.status != "active":
             return []
-        gaps = (self.next_gap(start, stop) for start, stop in self._following.asked())
-        return [gap for gap in gaps if gap is not None]
+        gaps = ((self.next_gap(start, stop), need) for start, stop, need in self._following.asked())
+        return [(*gap, need) for gap, need in gaps if gap is not None]
 
     def _learn(self) -> None:
         """Take over what the page says. The other process wrote the bytes before it said so."""
@@ -400,7 +406,7 @@ class StreamingResource(FileResource):
 
     def _replaced(self) -> None:
         self._named = False
-        super().fail(RepresentationChanged("another process has replaced the cached file", url=self.label))
+        super().fail(WriterGone("another process has replaced the cached file; open it again", url=self.label))
         self._ended()
 
     def _publish(self, state: State = State.ACTIVE) -> None:

@@ -43,6 +43,7 @@ def test_two_components_have_two_names(a, b):
         ("con", "%63on"),
         ("con.txt", "%63on.txt"),
         ("console", "console"),
+        ("kithara.root", "%6bithara.root"),
         ("C:", "%43%3a"),
         ("a\0b", "a%00b"),
         ("..\\x", "%2e.%5cx"),

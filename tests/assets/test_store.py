@@ -404,13 +404,14 @@ def test_verify_removes_what_is_torn_and_nothing_else(disk, root, tmp_path):
     (root / "good/file/gone.part.meta").write_bytes(b"no part")
     (root / "good/file/link").symlink_to(tmp_path)
     (root / "Not An Asset").mkdir()
+    (root / ".77.tmp").write_bytes(b"left over")
     os.mkfifo(root / "fifo")
     (root / "_trash").mkdir(exist_ok=True)
     (root / "_trash/old").mkdir()
     (root / "_trash/old/f").write_bytes(b"x")
     removed = {found.path for found in disk.verify()}
     assert {
-        "Not An Asset", "empty/file/body", "fifo", "good/.0123.tmp", "good/file/gone.part.meta", "good/file/link",
+        ".77.tmp", "empty/file/body", "fifo", "good/.0123.tmp", "good/file/gone.part.meta", "good/file/link",
         "good/file/lost.part",
     } == removed  # fmt: skip
     assert [] == disk.verify()
@@ -419,6 +420,7 @@ def test_verify_removes_what_is_torn_and_nothing_else(disk, root, tmp_path):
         "working/file/body.part", "working/file/body.part.live",
     ] == tree(root)  # fmt: skip
     assert tmp_path.exists()
+    assert (root / "Not An Asset").exists()
 
 
 def test_a_lost_index_is_rebuilt_while_the_cache_serves(root):
@@ -449,6 +451,34 @@ def test_a_directory_that_holds_other_things_is_refused_and_left_alone(tmp_path)
     with pytest.raises(StoreError, match="not empty"):
         AssetStore(tmp_path)
     assert ["thesis.txt"] == os.listdir(tmp_path)
+
+
+def test_a_root_whose_making_was_interrupted_is_made(root):
+    root.mkdir()
+    (root / ".0123456789abcdef.tmp").write_bytes(b"kith")
+    (root / "_index").mkdir()
+    with AssetStore(root) as store:
+        fill(store, "a")
+
+
+def test_many_who_make_one_root_at_once_all_get_it(tmp_path):
+    for turn in range(10):
+        start = threading.Barrier(6)
+        errors = []
+
+        def make(turn=turn, start=start, errors=errors):
+            start.wait(10)
+            try:
+                AssetStore(tmp_path / str(turn)).close()
+            except StoreError as exc:
+                errors.append(exc)
+
+        threads = [threading.Thread(target=make) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert [] == errors
 
 
 def test_a_file_as_root_is_refused(tmp_path):
