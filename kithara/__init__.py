@@ -32,6 +32,7 @@ from .media import MediaInfo as MediaInfo
 from .net import HttpClient as HttpClient
 from .net import HttpOptions as HttpOptions
 from .opening import open as open
+from .prefetch import PrefetchWorker as _PrefetchWorker  # noqa: F401  a user's source stands behind SyncReader by it
 from .source import WaitOutcome as WaitOutcome
 from .version import __version__ as __version__
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from . import decode as decode
     from . import hls as hls
     from . import storage as storage
+    from . import stream as stream
     from .decode import AudioStream as AudioStream
     from .decode import Decoder as Decoder
     from .decode.load import load as load
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
 # What needs av, numpy or cryptography is imported when first asked for.
 _LATER = {"AudioStream": "decode", "Decoder": "decode", "load": "decode", "probe": "decode"}
-_ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage")
+_ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream")
 
 __all__ = [
     "AssetStore",

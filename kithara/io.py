@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from ._core.reader import SyncReader
+from ._core.reader import SyncReader as SyncReader
 from ._core.store import Store
 from .errors import WaitTimeout
 from .source import WaitOutcome
@@ -53,6 +54,58 @@ def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> No
         loop.call_soon_threadsafe(lambda: None if future.done() else future.set_result(None))
     except RuntimeError:
         return  # the loop that waited is closed
+
+
+class ChunkReader:
+    """The bytes of a non-blocking *reader* for one task, chunk by chunk. Its `seek` moves a waiting `next` along.
+
+    `seek`, `close` and `wake` may be called from any thread.
+    """
+
+    def __init__(self, reader: SyncReader, chunk: int = CHUNK) -> None:
+        self.reader = reader
+        self._chunk = chunk
+        self._wake: Callable[[], None] | None = None
+
+    def take(self) -> bytes | None:
+        """What is here now, at most a chunk; ``b""`` at the end, None when nothing is."""
+        return self.reader.read1(self._chunk)
+
+    async def changed(self) -> None:
+        """Wait until there may be something to take: bytes, the end, an error, a seek."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._wake = wake = functools.partial(_settle, loop, future)
+        position = self.reader.tell()
+        watch = self.reader.store.when(position, position + 1, wake)
+        try:
+            if position == self.reader.tell():  # no seek came before there was something to wake
+                await future
+        finally:
+            self._wake = None
+            self.reader.store.forget(watch)
+
+    async def next(self) -> bytes:
+        """The next chunk, at least a byte of it; ``b""`` at the end."""
+        while (data := self.take()) is None:
+            await self.changed()
+        return data
+
+    def seek(self, position: int) -> int:
+        """Go on at *position*; the reader's epoch from now on."""
+        self.reader.seek(position)
+        self.wake()
+        return self.reader.epoch
+
+    def wake(self) -> None:
+        """Let `changed` return."""
+        if (wake := self._wake) is not None:
+            wake()
+
+    def close(self) -> None:
+        """Close the reader; a waiting `next` raises `kithara.errors.Closed`."""
+        self.reader.close()
+        self.wake()
 
 
 async def read_chunk(reader: SyncReader, size: int = CHUNK) -> bytes:

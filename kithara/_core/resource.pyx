@@ -64,6 +64,7 @@ cdef extern from "<sys/stat.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     ssize_t c_pread "pread"(int fd, void *into, size_t size, int64_t offset)
     ssize_t c_pwrite "pwrite"(int fd, const void *data, size_t size, int64_t offset)
+    int c_close "close"(int fd)
 
 cdef enum:
     TOO_MANY_RUNS = -1000
@@ -355,7 +356,7 @@ cdef class FileResource(Resource):
         if self.mapping:
             guard_unmap(<Mapping *><uintptr_t>self.mapping)
         if self.fd >= 0:
-            os.close(self.fd)
+            c_close(self.fd)  # not os.close: at interpreter exit there may be no os any more
 
     def commit(self, length=None) -> None:
         Resource.commit(self, length)

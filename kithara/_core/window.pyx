@@ -101,6 +101,27 @@ cdef class Window(Store):
 
     # The producer's side.
 
+    def set_length(self, int64_t length) -> None:
+        """Say how long the source is, as soon as it knows.
+
+        Raises:
+            ValueError: the length is negative, or not the one that is known.
+        """
+        cdef int64_t known
+        if length < 0:
+            raise ValueError(f"negative length {length}")
+        self._use()
+        kt_lock(&self.monitor)
+        known = self.told_length
+        if known < 0:
+            self.told_length = length
+            kt_store(&self.known_length, length)
+            kt_broadcast(&self.monitor)
+        kt_unlock(&self.monitor)
+        if known >= 0 and known != length:
+            raise ValueError(f"the length is {known}, not {length}")
+        self.changed()
+
     def claim(self) -> tuple:
         """Where to go on: ``(epoch, offset, room)``. No room: wait until told; the demand comes when there is some.
 

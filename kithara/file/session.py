@@ -139,8 +139,10 @@ class FileSession:
 
     def keep(self) -> FileSource:
         """The source, which from now on keeps the session open until it is collected."""
-        weakref.finalize(self._source, _drop, self).atexit = False
-        return self._source
+        source = self._source
+        self._source = weakref.proxy(source)  # the one strong reference is the source's
+        source.keeper = self
+        return source
 
     def events(self) -> Subscription:
         """What happens from now on: ``async for event in session.events()``."""
@@ -259,10 +261,6 @@ class FileStream:
 
 async def _release(release: Callable[[], Awaitable[None]]) -> None:
     await release()
-
-
-def _drop(session: FileSession) -> None:
-    session.close()
 
 
 def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:

@@ -30,11 +30,13 @@ class FileSource:
         length: Bytes in all, or None while unknown.
         media: Codec and container, as far as known.
         supports_seek: Whether bytes behind can be had again.
+        keeper: What has to live as long as the source does: the session that fills it, when nobody else holds that.
     """
 
     def __init__(self, store: Store, media: MediaInfo | None) -> None:
         self.store = store
         self.media = media
+        self.keeper: object = None
 
     @property
     def length(self) -> int | None:
