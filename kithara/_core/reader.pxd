@@ -27,7 +27,7 @@ cdef class SyncReader:
     cdef bint always_release
     cdef int64_t attached  # atomic
     cdef list closers
-    cdef tuple origin  # a source that was adapted, and its params; or None
+    cdef tuple origin  # the source, which must live as long as we read it, and the params
     cdef public object media
     cdef public object recipe  # opens the same anew, in whatever process; or None
 

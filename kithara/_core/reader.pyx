@@ -101,13 +101,13 @@ cdef class SyncReader:
         if not isinstance(store, Store):
             if _adapt is None:
                 raise TypeError(f"{type(source).__name__} is neither a store nor a source")
-            self.origin = (source, params)
             store, adapted_media, close = _adapt(source, params)
             media = adapted_media if media is None else media
             self.closers.append(close)
         elif media is None:
             media = getattr(source, "media", None)
         self.media = media
+        self.origin = (source, params)
         self._store = store
         self.level.shut = &self._store.shut
         self._store._use()
@@ -313,11 +313,7 @@ cdef class SyncReader:
     def duplicate(self) -> SyncReader:
         """Another reader of the same bytes, at 0, with a life of its own. It ends with what feeds this one."""
         self._open()
-        cdef SyncReader other
-        if self.origin is None:
-            other = SyncReader(self._store, media=self.media)
-        else:  # its store follows this reader alone
-            other = SyncReader(*self.origin, media=self.media)
+        cdef SyncReader other = SyncReader(*self.origin, media=self.media)
         other.is_blocking = self.is_blocking
         other.always_release = self.always_release
         other.recipe = self.recipe
