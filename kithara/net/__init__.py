@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .body import RangedBody as RangedBody
-from .client import Document as Document
 from .client import HttpClient as HttpClient
-from .client import Probe as Probe
+from .document import Document as Document
+from .document import Probe as Probe
 from .headers import Representation as Representation
 from .options import HttpOptions as HttpOptions
 from .policy import Origin as Origin

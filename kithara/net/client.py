@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import zlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 from ..errors import (
-    BodyTruncated,
     Closed,
-    ContentEncodingRejected,
     HttpStatus,
     NetError,
+    NetTimeout,
     PolicyDenied,
     RangeMismatch,
-    RedirectRejected,
     TooLarge,
 )
-from ..version import __version__
 from .answers import WHOLE, Asked, Where, accept, coding, content_length, refuse_coding, unexpected
 from .body import RangedBody
+from .calls import Arrived, Call, arrive
+from .document import Document, Probe, read_whole
 from .headers import (
-    HARMLESS,
     Representation,
     checked,
     checked_value,
@@ -33,67 +29,13 @@ from .headers import (
 )
 from .log import logger
 from .options import HttpOptions
-from .policy import IsPrivate, Target, Trust, basic_authorization, downgrades, follow, is_private, parse
+from .policy import IsPrivate, Trust, basic_authorization, downgrades, is_private, parse
 from .pool import Pool
 from .retry import Backoff
-from .slots import Priority
+from .slots import Priority, Slot
 from .wire import Answer
 
 _log = logger("net")
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """A small body, whole.
-
-    Attributes:
-        body: The decoded bytes; empty for a 304.
-        url: Where it came from in the end: the base of relative references in it.
-        headers: The answer's, case-insensitive.
-        representation: Length (of what was transferred) and validators.
-        status: 200, or 304 when a condition was sent and nothing has changed.
-        trust: What the document may lead to; pass it on with every URL found in it.
-    """
-
-    body: bytes
-    url: str
-    headers: Mapping[str, str]
-    representation: Representation
-    status: int
-    trust: Trust
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """What is known of a resource without fetching it: final URL, length and validators, ranges served or not."""
-
-    url: str
-    representation: Representation
-    ranges: bool
-    trust: Trust
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call of the public face, with what stays the same through redirects and repeats."""
-
-    url: str
-    target: Target
-    headers: Mapping[str, str]
-    authorization: str | None
-    trust: Trust | None
-    until: float | None
-    operation: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrived:
-    """An answer that is no redirect, with where it came from."""
-
-    answer: Answer
-    target: Target
-    trust: Trust
 
 
 class HttpClient:
@@ -200,10 +142,11 @@ class HttpClient:
             raise ValueError(f"[{start}, {stop}) is no range of bytes")
         call = self._call(url, headers, auth, trust, "fetching")
         pool = self._pool()
-        with await pool.slots.take(priority) as slot:
+        with await self._place(pool, call, priority) as slot:
             body = await self._open(pool, call, start, stop, representation)
             try:
-                if body.status != 206:
+                ignored = body.status in WHOLE and (start > 0 or stop is not None)
+                if ignored or body.stop is None:
                     # It goes on for as long as its reader likes, which others must not have to wait for.
                     slot.release()
                 yield body
@@ -243,7 +186,7 @@ class HttpClient:
         while True:
             pool = self._pool()
             try:
-                with await pool.slots.take(priority):
+                with await self._place(pool, call, priority):
                     return await self._get(pool, call, wanted, limit, accept_gzip)
             except NetError as exc:
                 failure = exc
@@ -271,7 +214,7 @@ class HttpClient:
         call = self._call(url, headers, auth, trust, "asking for the length")
         pool = self._pool()
         try:
-            with await pool.slots.take(0):
+            with await self._place(pool, call, 0):
                 arrived = await self._arrive(pool, call, {"Accept-Encoding": "identity"}, method="HEAD")
         except NetError:
             return found  # HEAD is optional
@@ -293,7 +236,7 @@ class HttpClient:
         auth: tuple[str, str] | None,
         trust: Trust | None,
         operation: str,
-    ) -> _Call:
+    ) -> Call:
         target = parse(url, operation=operation)
         if trust is not None and downgrades("https" if trust.secure else "http", target, self.options.allow_downgrade):
             raise PolicyDenied(
@@ -303,8 +246,7 @@ class HttpClient:
             )
         own = {**self._headers, **checked(headers)}
         total = self.options.total
-        return _Call(
-            url=url,
+        return Call(
             target=target,
             headers=own,
             authorization=basic_authorization(*auth) if auth else target.authorization,
@@ -313,47 +255,21 @@ class HttpClient:
             operation=operation,
         )
 
-    async def _arrive(self, pool: Pool, call: _Call, wanted: dict[str, str], *, method: str = "GET") -> _Arrived:
-        """Send the request, follow its redirects under the rules, and return the first answer that is none."""
-        options = self.options
-        target = call.target
-        home = call.trust.origin if call.trust else target.origin
-        at_home = target.origin == home
-        private = call.trust.private if call.trust else True
-        for _ in range(options.redirects + 1):
-            guarded = options.allow_private is False or (options.allow_private is None and not private)
-            answer = await pool.send(
-                method,
-                target,
-                self._request_headers(call, wanted, at_home),
-                guarded=guarded and options.proxy is None,
-                until=call.until,
-                operation=call.operation,
-            )
-            peer = target.address if options.proxy is not None else answer.peer
-            private = peer is not None and self._is_private(peer)
-            if answer.status not in _REDIRECTS:
-                secure = target.origin.scheme == "https"
-                return _Arrived(answer, target, Trust(origin=home, private=private, secure=secure))
-            location, status = answer.headers.get("Location"), answer.status
-            answer.close()
-            target = follow(target, location, status, allow_downgrade=options.allow_downgrade)
-            # Once away from home the caller's secrets stay off, even if a redirect leads back: it would be a
-            # stranger who chose the request that carries them.
-            at_home = at_home and target.origin == home
-        raise RedirectRejected(f"more than {options.redirects} redirects", url=call.url, operation=call.operation)
+    async def _place(self, pool: Pool, call: Call, priority: Priority) -> Slot:
+        """One of the places for transfers, when it is our turn."""
+        try:
+            async with asyncio.timeout_at(call.until):
+                return await pool.slots.take(priority)
+        except TimeoutError:
+            url = call.target.text
+            failure = NetTimeout("no free connection in time", kind="total", url=url, operation=call.operation)
+        raise failure
 
-    def _request_headers(self, call: _Call, wanted: dict[str, str], at_home: bool) -> dict[str, str]:
-        headers = {"User-Agent": f"kithara/{__version__}", "Accept": "*/*"}
-        for name, value in call.headers.items():
-            if at_home or name.lower() in HARMLESS:
-                headers[name.title() if name.lower() in HARMLESS else name] = value
-        if at_home and call.authorization and not any(name.lower() == "authorization" for name in call.headers):
-            headers["Authorization"] = call.authorization
-        return {**headers, **wanted}
+    async def _arrive(self, pool: Pool, call: Call, wanted: Mapping[str, str], *, method: str = "GET") -> Arrived:
+        return await arrive(pool, call, wanted, options=self.options, is_private=self._is_private, method=method)
 
     async def _open(
-        self, pool: Pool, call: _Call, start: int, stop: int | None, known: Representation | None
+        self, pool: Pool, call: Call, start: int, stop: int | None, known: Representation | None
     ) -> RangedBody:
         """The body for a range; what may be a confused connection or range logic at the server gets one more chance."""
         fresh = reprobed = False
@@ -384,7 +300,7 @@ class HttpClient:
                 arrived.answer.close()
                 raise
 
-    def _accept(self, pool: Pool, call: _Call, arrived: _Arrived, asked: Asked) -> RangedBody:
+    def _accept(self, pool: Pool, call: Call, arrived: Arrived, asked: Asked) -> RangedBody:
         """The body of an answer that is what was asked for. Raises for every other."""
         answer = arrived.answer
         where: Where = {"url": arrived.target.text, "range": (asked.start, asked.stop), "operation": call.operation}
@@ -405,7 +321,7 @@ class HttpClient:
         pool.adopt(body)
         return body
 
-    async def _get(self, pool: Pool, call: _Call, wanted: dict[str, str], limit: int, accept_gzip: bool) -> Document:
+    async def _get(self, pool: Pool, call: Call, wanted: dict[str, str], limit: int, accept_gzip: bool) -> Document:
         conditional = "If-None-Match" in wanted or "If-Modified-Since" in wanted
         arrived = await self._arrive(pool, call, wanted)
         answer = arrived.answer
@@ -438,7 +354,7 @@ class HttpClient:
             raise
         pool.adopt(body)
         try:
-            data = await _read_whole(body, limit, gzipped)
+            data = await read_whole(body, limit, gzipped=gzipped)
         finally:
             body.close()
         return Document(
@@ -453,25 +369,6 @@ class HttpClient:
 
 def _made_again(options: HttpOptions, headers: Mapping[str, str], is_private: IsPrivate) -> HttpClient:
     return HttpClient(options, headers=headers, is_private=is_private)
-
-
-async def _read_whole(body: RangedBody, limit: int, gzipped: bool) -> bytes:
-    """All of *body*, decoded, as long as it stays within *limit*."""
-    where: Where = {"url": body.url, "operation": "reading the body"}
-    decoder = zlib.decompressobj(wbits=31) if gzipped else None
-    data = bytearray()
-    async for chunk in body:
-        if decoder is not None:
-            try:
-                chunk = decoder.decompress(chunk, limit + 1 - len(data))
-            except zlib.error as exc:
-                raise ContentEncodingRejected("gzip data that cannot be decoded", **where) from exc
-        data += chunk
-        if len(data) > limit:
-            raise TooLarge(f"more than the {limit} bytes allowed", **where)
-    if decoder is not None and not decoder.eof and body.received:
-        raise BodyTruncated("gzip data that stops early", got=len(data), **where)
-    return bytes(data)
 
 
 def _is_broadcast(answer: Answer) -> bool:

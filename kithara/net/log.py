@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import MutableMapping
 from typing import Any
 
 from ..errors import redact_url
@@ -22,14 +21,11 @@ def redact(text: str) -> str:
 class Redacting(logging.LoggerAdapter[logging.Logger]):
     """A logger whose lines hold redacted URLs only, whatever is passed to it."""
 
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        return redact(str(msg)), kwargs
-
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log *msg* with *args*, formatted and redacted before any handler sees it."""
         if self.isEnabledFor(level):
             text = str(msg) % args if args else str(msg)
-            super().log(level, "%s", redact(text), **kwargs)
+            super().log(level, "%s", redact(text), stacklevel=2, **kwargs)
 
 
 def logger(area: str) -> Redacting:

@@ -120,7 +120,7 @@ class Pool:
         progress = _Progress(asyncio.timeout_at(when), until, options.headers, last=last)
         try:
             async with progress.deadline:
-                answer = await self._session(guarded).request(
+                answer = await self._session(guarded and options.proxy is None).request(
                     method,
                     target.wire,
                     headers=headers,

@@ -139,6 +139,24 @@ async def test_a_body_without_ranges_takes_no_place_from_others(server: FaultSer
             assert await fetch(client, server.url(), 0, 5) == DATA[:5]
 
 
+async def test_a_server_that_ignores_ranges_takes_no_place_from_others(server: FaultServer) -> None:
+    server.on("/whole", head(length=1000), send(b"0123"), stall())
+    server.serve("/", DATA)
+    async with HttpClient(HttpOptions(connections=1)) as client, client.stream(server.url("/whole"), 0, 10) as body:
+        assert await anext(body) == b"0123"
+        assert await fetch(client, server.url(), 0, 5) == DATA[:5]
+
+
+async def test_waiting_for_a_place_counts_for_the_total_limit(server: FaultServer) -> None:
+    server.on("/", head(206, range=(0, 5, 10)), stall())
+    async with HttpClient(HttpOptions(connections=1, total=0.3, idle=20)) as client:
+        async with client.stream(server.url(), 0, 5):
+            _, error = await fetch_until_error(client, server.url(), 0, 5)
+    assert isinstance(error, NetTimeout)
+    assert error.kind == "total"
+    assert len(server.requests) == 1
+
+
 async def test_two_hundred_at_once_share_few_connections(no_leaks: None) -> None:
     with FaultServer() as server:
         server.serve("/", DATA)
@@ -317,6 +335,14 @@ async def test_a_proxy_gets_the_whole_url_and_its_own_credentials(elsewhere: Fau
     [request] = elsewhere.requests
     assert (request.target, request.header("proxy-authorization")) == (url, "Basic bWU6cGFzcw==")
     assert request.header("authorization") is None
+
+
+async def test_a_proxy_is_no_way_around_private_addresses_in_a_url(elsewhere: FaultServer) -> None:
+    elsewhere.on("http://media.example/", redirect("http://10.0.0.1/admin"))
+    async with HttpClient(HttpOptions(proxy=elsewhere.url())) as client:
+        _, error = await fetch_until_error(client, "http://media.example/")
+    assert isinstance(error, PolicyDenied)
+    assert len(elsewhere.requests) == 1
 
 
 # ── manners and secrets ────────────────────────────────────────────────────────────────────────────────────────────

@@ -290,3 +290,11 @@ async def test_a_body_that_is_not_what_its_coding_says_is_refused(server: FaultS
     async with HttpClient(ONCE) as client:
         with pytest.raises((ContentEncodingRejected, RetryExhausted)):
             await client.get(server.url(), accept_gzip=True)
+
+
+async def test_bytes_behind_a_compressed_document_are_refused(server: FaultServer) -> None:  # H60
+    packed = gzip.compress(b"#EXTM3U\n") + b"more"
+    server.on("/", head(headers={"Content-Encoding": "gzip"}, length=len(packed)), send(packed))
+    async with HttpClient(QUICK) as client:
+        with pytest.raises(ContentEncodingRejected):
+            await client.get(server.url(), accept_gzip=True)
