@@ -1,0 +1,104 @@
+"""Which variant comes next: the listener's wish, what can be had, and the controller's advice. Pure; no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..abr import AbrOptions, Controller
+from .ladder import HlsVariant
+
+Mode = int | Literal["auto"]
+
+PENALTY = 60.0
+"""Seconds for which a variant that failed is not chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A variant as the controller sees it."""
+
+    bandwidth: int
+
+
+class Choice:
+    """The state of choosing among *variants*. Indexes are the variants' own, in the playlist's order.
+
+    Attributes:
+        mode: ``"auto"``, or the index that the listener wants.
+        controller: What decides in ``"auto"``; fed by whoever fetches.
+    """
+
+    def __init__(
+        self, variants: Sequence[HlsVariant], mode: Mode, *, duration: float, capacity: float, options: AbrOptions
+    ) -> None:
+        # what does not say its bandwidth ranks last
+        self._order = sorted(range(len(variants)), key=lambda index: (variants[index].rate <= 0, variants[index].rate))
+        self._rank = {index: rank for rank, index in enumerate(self._order)}
+        rates = [variants[index].rate for index in self._order]
+        most = max(rates)
+        rungs = [Rung(rate if rate > 0 else most) for rate in rates]
+        self.controller = Controller(rungs, max(duration, 0.1), capacity, options)
+        self.mode: Mode = mode
+        self._blocked: dict[int, float] = {}
+
+    def block(self, variant: int, now: float) -> None:
+        """*variant* failed: leave it alone for a while."""
+        self._blocked[variant] = now + PENALTY
+
+    def available(self, now: float, excluded: Container[int] = ()) -> list[int]:
+        """What may be chosen now, from the least to the most bandwidth; the wish alone where there is one."""
+        if self.mode != "auto":
+            return [] if self.mode in excluded else [self.mode]
+        return [index for index in self._order if index not in excluded and self._blocked.get(index, -1.0) <= now]
+
+    def first(self, now: float) -> int:
+        """Where to start."""
+        available = self.available(now)
+        start = self._order[self.controller.first()]
+        return start if start in available or not available else available[0]
+
+    def best(
+        self,
+        buffer_seconds: float,
+        *,
+        last: int,
+        index: int,
+        count: int | None,
+        allowed: Sequence[int],
+        next_sizes: Sequence[Sequence[int]] | None = None,
+    ) -> int:
+        """The best of *allowed* for segment *index* after one of *last*."""
+        if len(allowed) == 1:
+            return allowed[0]
+        rank = self.controller.choose(
+            buffer_seconds,
+            segment_index=index,
+            segment_count=count,
+            last_variant=self._rank[last],
+            next_sizes=next_sizes,
+            allowed={self._rank[variant] for variant in allowed},
+        )
+        return self._order[rank]
+
+    def feed(self, size: int, seconds: float, latency: float, *, variant: int, aborted: bool) -> None:
+        """Learn from a transfer over the network."""
+        self.controller.feed(size, seconds, latency, variant=self._rank[variant], aborted=aborted)
+
+    def better(
+        self, variant: int, *, done: int, total: int, seconds: float, latency: float, buffer_seconds: float, now: float
+    ) -> int | None:
+        """The variant to fetch instead of a download of *variant* that goes badly, or None."""
+        if self.mode != "auto":
+            return None
+        rank = self.controller.should_abandon(
+            variant=self._rank[variant],
+            done=done,
+            total=total,
+            seconds=seconds,
+            latency=latency,
+            buffer_level=buffer_seconds,
+            allowed={self._rank[index] for index in self.available(now)},
+        )
+        return None if rank is None else self._order[rank]

@@ -1,0 +1,332 @@
+"""The handle on one open presentation: its segments, the bytes of a variant, its events, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Literal, Self
+
+from .._core.chain import Chain, Part
+from .._core.reader import SyncReader
+from .._core.store import Store
+from ..assets import AssetId
+from ..errors import Closed, Interrupted, InvalidSeek
+from ..events import EventBus, Seeked, Subscription
+from ..io import CHUNK, SyncReaderParams, iterate, wait_range
+from ..media import MediaInfo
+from ..portal import portal
+from ..source import Segment, WaitOutcome
+from .engine import Engine
+from .ladder import HlsVariant
+from .slots import Slot
+from .timeline import Timeline
+
+_WHOLE = 1 << 40
+"""Past the end of every segment."""
+
+
+class HlsSession:
+    """One open presentation. An async context manager; leaving it, `stop`, or dropping it ends it.
+
+    Methods may be called from any event loop; fetching runs elsewhere. One listener at a time follows the segments
+    (`segments`, or a decoder); any number of readers may have the bytes of a variant.
+
+    Attributes:
+        asset_id: The asset's stable identity.
+        url: The URL as given.
+        bus: Where its events are published.
+        variants: What can be chosen, in the playlist's order.
+    """
+
+    def __init__(
+        self, engine: Engine, bus: EventBus, *, asset_id: AssetId, url: str, release: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.asset_id = asset_id
+        self.url = url
+        self.bus = bus
+        self.variants: tuple[HlsVariant, ...] = engine.variants
+        self._engine = engine
+        self._release = release
+        self._variant: int | None = None
+        self._sought: float | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def __del__(self) -> None:
+        if not self._closed and not portal().closed:
+            self._closed = True
+            portal().submit(_release(self._release))
+
+    @property
+    def variant(self) -> int:
+        """The variant that the listener hears, or would begin with."""
+        return self._engine.first_variant if self._variant is None else self._variant
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds in all, by the playlist; None while it may grow."""
+        timeline = self._timeline()
+        return timeline.stop if timeline.playlist.ended else None
+
+    def set_variant(self, variant: int | Literal["auto"]) -> None:
+        """Play *variant* from the next segment on; ``"auto"``: let the network decide.
+
+        Raises ValueError for an index that is none.
+        """
+        self._check()
+        self._engine.set_mode(variant)
+
+    async def seek(self, seconds: float) -> float:
+        """Let `segments` go on with the segment that sounds at *seconds*; returns when that begins.
+
+        Below 0 goes to 0. What lies between is not fetched.
+
+        Raises:
+            InvalidSeek: past the end.
+        """
+        self._check()
+        seconds = max(0.0, seconds)
+        duration = self.duration
+        if duration is not None and seconds > duration:
+            raise InvalidSeek(f"{seconds} s is past the end at {duration} s", url=self.url)
+        timeline = self._timeline()
+        self._sought = seconds
+        start = timeline.starts[timeline.index_at(seconds)]
+        self.bus.publish(Seeked(position=round(start), cached=False))
+        return start
+
+    async def segments(self) -> AsyncIterator[Segment]:
+        """The segments in the order of playing, each once it is whole; a `seek` moves it.
+
+        Raises whatever makes a segment unreachable in every variant that may be played.
+        """
+        self._check()
+        start, self._sought = self._sought or 0.0, None
+        slot = self._engine.at(start)
+        while slot is not None:
+            try:
+                await self._whole(slot)
+            except Interrupted:
+                slot = self._engine.at(slot.start) if self._sought is None else slot
+                if self._sought is None:
+                    continue
+            if self._sought is None:
+                self._variant = slot.variant
+                yield slot.as_segment(self._engine.epoch)
+            if self._sought is not None:
+                start, self._sought = self._sought, None
+                slot = self._engine.at(start)
+            else:
+                await portal().arun(self._engine.mode_ready())
+                slot = self._engine.following(slot.variant, slot.index, slot.stop)
+
+    async def _whole(self, slot: Slot) -> None:
+        for store in (None if slot.init is None else slot.init.store, slot.store):
+            if store is not None:
+                await wait_range(store, 0, _WHOLE)
+
+    async def stream(self, chunk: int = CHUNK, *, variant: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of one variant, decrypted: each init section where it changes, and the segments."""
+        self._check()
+        pinned = self.variant if variant is None else variant
+        await portal().arun(self._engine.load(pinned))
+        reader = SyncReader(self._bytes(pinned), SyncReaderParams(blocking=False))
+        try:
+            async for data in iterate(reader, chunk):
+                yield data
+        finally:
+            reader.close()
+
+    def source(self, params: SyncReaderParams | None = None) -> SyncReader:
+        """As `as_file`, of the variant that is heard or would be begun with. Close it yourself."""
+        return self.as_file(params=params)
+
+    def as_file(self, variant: int | None = None, *, params: SyncReaderParams | None = None) -> SyncReader:
+        """A reader over the bytes of one variant. Waits for its playlist where that is not here. Close it yourself."""
+        self._check()
+        pinned = self.variant if variant is None else variant
+        if not 0 <= pinned < len(self.variants):
+            raise ValueError(f"variant {pinned} of {len(self.variants)}")
+        if pinned not in self._engine.timelines:
+            portal().run(self._engine.load(pinned))
+        source = self._bytes(pinned)
+        return SyncReader(source, params, media=source.media)
+
+    def bytes_source(self) -> VariantBytes:
+        """The bytes of the variant that is heard or would be begun with, as a source."""
+        self._check()
+        return self._bytes(self.variant)
+
+    def segment_source(self) -> HlsSegments:
+        """The segments for a decoder's thread."""
+        self._check()
+        return HlsSegments(self, self._engine)
+
+    def events(self) -> Subscription:
+        """What happens from now on: ``async for event in session.events()``."""
+        return self.bus.subscribe()
+
+    async def stop(self) -> None:
+        """End it: fetching stops, the cache keeps what is whole. Iterators end. May be repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        await portal().arun(_release(self._release))
+        self.bus.close()
+
+    def close(self) -> None:
+        """`stop`, for a thread without a loop. On the portal's own thread it only begins to."""
+        if self._closed:
+            return
+        self._closed = True
+        if not portal().closed:
+            ending = portal().submit(_release(self._release))
+            if not portal().here:
+                ending.result()
+        self.bus.close()
+
+    def heard(self, variant: int) -> None:
+        """Note that the listener was given a segment of *variant*."""
+        self._variant = variant
+
+    def _bytes(self, variant: int) -> VariantBytes:
+        return VariantBytes(self, self._engine, variant)
+
+    def _timeline(self) -> Timeline:
+        timelines = self._engine.timelines
+        return timelines.get(self.variant) or next(iter(timelines.values()))
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Closed("the session is closed", url=self.url)
+
+
+class HlsSegments:
+    """The segments of a session as a `kithara.source.SegmentSource`: for one decoder, in its thread. Never waits.
+
+    A read in a segment's store that raises `Interrupted` although nobody sought means that the segment is to come from
+    another variant: take it again with `segment_at` at its start, or with `next` of the one before.
+
+    Attributes:
+        session: What it belongs to; kept open as long as this lives.
+        variants: As the session's.
+        events: As the session's bus.
+    """
+
+    def __init__(self, session: HlsSession, engine: Engine) -> None:
+        self.session = session
+        self.variants = session.variants
+        self.events: EventBus = session.bus
+        self._engine = engine
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds in all, or None while that may grow."""
+        return self.session.duration
+
+    def segment_at(self, seconds: float) -> Segment | None:
+        """The segment that sounds at *seconds*, of a new epoch; None past the end."""
+        return self._given(self._engine.at(seconds))
+
+    def next(self, segment: Segment) -> Segment | None:
+        """The segment after *segment*, in the variant that is best now; None at the end."""
+        assert segment.variant is not None  # it came from here
+        return self._given(self._engine.following(segment.variant, segment.index, segment.start + segment.duration))
+
+    def set_variant(self, variant: int | Literal["auto"]) -> None:
+        """Pin a variant from the next segment on, or let the network decide."""
+        self._engine.set_mode(variant)
+
+    def _given(self, slot: Slot | None) -> Segment | None:
+        if slot is None:
+            return None
+        self.session.heard(slot.variant)
+        return slot.as_segment(self._engine.epoch)
+
+
+class VariantBytes:
+    """The bytes of one variant as a `kithara.source.Source`.
+
+    Attributes:
+        store: Init sections and segments, one behind the other.
+        media: Codec and container, by codecs and suffix.
+        supports_seek: True.
+    """
+
+    supports_seek = True
+
+    def __init__(self, session: HlsSession, engine: Engine, variant: int) -> None:
+        self.session = session
+        timeline = engine.timelines[variant]
+        self.store: Store = Chain(list(_parts(engine, timeline, variant)))
+        self.store.label = engine.variants[variant].uri
+        first = timeline.segment(0)
+        media = engine.variants[variant].media(first.uri)
+        if media is not None and media.container == "mp4" and first.init is not None:
+            media = MediaInfo(container="fmp4").over(media)
+        self.media = media
+
+    @property
+    def length(self) -> int | None:
+        """Bytes in all, or None until every part's length is known."""
+        return self.store.length
+
+    async def wait_range(self, start: int, stop: int) -> WaitOutcome:
+        """Wait until ``[start, stop)`` is here or cannot come; see `kithara.source.Source`."""
+        return await wait_range(self.store, start, stop)
+
+    async def read_at(self, offset: int, size: int) -> bytes:
+        """1 to *size* bytes from *offset* that are here."""
+        buffer = bytearray(size)
+        return bytes(buffer[: self.store.read_at(offset, buffer)])
+
+
+def _parts(engine: Engine, timeline: Timeline, variant: int) -> list[Part]:
+    parts = []
+    init = None
+    for index, segment in enumerate(timeline.playlist.segments):
+        if segment.gap:
+            continue
+        if segment.init is not None and segment.init != init:
+            parts.append(Part(_init_promise(engine, variant, index), _length(segment.init.byterange, segment.init.key)))
+        init = segment.init
+        parts.append(
+            Part(
+                _promise(engine, variant, index),
+                _length(segment.byterange, segment.key),
+                close=_leaving(engine, variant, index),
+            )
+        )
+    return parts
+
+
+def _length(byterange: tuple[int, int] | None, key: object) -> int | None:
+    return None if byterange is None or key is not None else byterange[1] - byterange[0]
+
+
+def _promise(engine: Engine, variant: int, index: int) -> Callable[[], Store]:
+    return lambda: engine.part(variant, index).store
+
+
+def _leaving(engine: Engine, variant: int, index: int) -> Callable[[object], None]:
+    return lambda store: engine.leave(variant, index)
+
+
+def _init_promise(engine: Engine, variant: int, index: int) -> Callable[[], Store]:
+    def promise() -> Store:
+        section = engine.init_of(variant, index)
+        assert section is not None  # the playlist said so
+        return section.store
+
+    return promise
+
+
+async def _release(release: Callable[[], Awaitable[None]]) -> None:
+    await release()

@@ -1,0 +1,153 @@
+"""The segments that are wanted, one slot each: what it is, where its bytes go, and how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from dataclasses import dataclass, field
+
+from .._core.resource import MemoryResource, Resource
+from ..assets import AssetId, AssetStore, ResourceKey
+from ..errors import Busy, StoreError, redact_url
+from ..media import MediaInfo
+from ..source import Segment
+from .model import Init, MediaSegment
+from .names import init_name, segment_name
+from .timeline import Timeline
+from .transfer import Transfer
+
+
+class State(enum.Enum):
+    """How far a slot is."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """Segment *index* of *variant*, which begins at *start* seconds.
+
+    Attributes:
+        init: The store of its init section, or None.
+        taken: A listener has it.
+        excluded: Variants that failed to give this piece of time already.
+        ticket: The decision that put it here, where the variant changed.
+        second: Its bytes were asked for once before, and were no good.
+    """
+
+    variant: int
+    index: int
+    start: float
+    segment: MediaSegment
+    key: ResourceKey | None
+    store: Resource
+    init: InitSection | None
+    media: MediaInfo | None
+    state: State = State.PENDING
+    taken: bool = False
+    excluded: frozenset[int] = frozenset()
+    ticket: int | None = None
+    second: bool = False
+    task: asyncio.Task[None] | None = None
+    transfer: Transfer | None = None
+
+    @property
+    def stop(self) -> float:
+        """Second at which it ends."""
+        return self.start + self.segment.duration
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in (State.DONE, State.FAILED)
+
+    def as_segment(self, epoch: int) -> Segment:
+        """What a decoder is given."""
+        return Segment(
+            index=self.index,
+            start=self.start,
+            duration=self.segment.duration,
+            store=self.store,
+            init=None if self.init is None else self.init.store,
+            media=self.media,
+            variant=self.variant,
+            discontinuity=self.segment.discontinuity,
+            epoch=epoch,
+        )
+
+
+@dataclass(eq=False, slots=True)
+class InitSection:
+    """An initialization section of *variant*, shared by the slots that need it."""
+
+    variant: int
+    init: Init
+    key: ResourceKey | None
+    store: Resource
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Shelf:
+    """Opens the stores of slots: in the cache, or in memory where there is none.
+
+    Attributes:
+        inits: The init sections in use, by variant and section.
+    """
+
+    store: AssetStore | None
+    asset: AssetId
+    inits: dict[tuple[int, Init], InitSection] = field(default_factory=dict)
+
+    def slot(self, timeline: Timeline, variant: int, index: int, media: MediaInfo | None) -> Slot:
+        """A slot for segment *index* of *timeline*; opens files, does not wait for the network."""
+        segment = timeline.segment(index)
+        key = self._key(segment_name(variant, segment), segment.uri)
+        # what is there of an encrypted segment cannot be gone on with: the cipher's state is lost
+        store = self._open(key, segment.uri, fresh_if_resumed=segment.key is not None)
+        slot = Slot(variant, index, timeline.starts[index], segment, key, store, self._init(variant, segment), media)
+        if store.status == "committed":
+            slot.state = State.DONE
+        return slot
+
+    def reopen(self, slot: Slot) -> Resource:
+        """A new store for the same segment, because what came into the old one was no good."""
+        self.discard(slot.key)
+        return self._open(slot.key, slot.segment.uri, fresh_if_resumed=True)
+
+    def discard(self, key: ResourceKey | None) -> None:
+        """Drop what the cache holds under *key*."""
+        if self.store is not None and key is not None:
+            self.store.remove_resource(key)
+
+    def _init(self, variant: int, segment: MediaSegment) -> InitSection | None:
+        init = segment.init
+        if init is None:
+            return None
+        held = self.inits.get((variant, init))
+        if held is None or held.store.status in ("failed", "cancelled"):
+            key = self._key(init_name(variant, init), init.uri)
+            held = InitSection(variant, init, key, self._open(key, init.uri, fresh_if_resumed=True))
+            self.inits[variant, init] = held
+        return held
+
+    def _key(self, name: str, uri: str) -> ResourceKey | None:
+        return None if self.store is None else ResourceKey(self.asset, name, redact_url(uri))
+
+    def _open(self, key: ResourceKey | None, uri: str, *, fresh_if_resumed: bool) -> Resource:
+        if self.store is not None and key is not None:
+            try:
+                kept = self.store.open_streaming(key)
+                if fresh_if_resumed and kept.status == "active" and kept.total and kept.resumed:
+                    kept = self.store.supersede(key)
+                return kept
+            except Busy:
+                pass  # another process is bringing it; we bring our own
+            except StoreError:
+                pass  # a full or read-only disk does not stop the music
+        resource = MemoryResource()
+        resource.label = redact_url(uri)
+        return resource

@@ -1,0 +1,227 @@
+"""One segment, or initialization section, on its way into its store: resumed, decrypted, and checked before it is kept.
+
+A clear one is readable as it arrives, once its first bytes are those of media; an encrypted one block by block, all but
+the last sixteen bytes. It is committed only when length, padding and first bytes are right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from .._core.resource import Resource
+from ..errors import BodyTruncated, DecodeError, DecryptFailed, NetError, RangeMismatch, TooLarge
+from ..net import Backoff, HttpClient, Representation
+from ..net.policy import Trust
+from ..storage import Validators
+from ..storage.memory import AnyStreaming
+from .keys import Decryptor
+from .uri import data_url_bytes
+
+MAX_SEGMENT = 512 << 20
+"""Bytes of a segment at most; ten minutes of the densest audio are less."""
+
+HEAD = 8
+"""Bytes that tell media from anything else."""
+
+_BOXES = frozenset(
+    [b"ftyp", b"styp", b"moof", b"moov", b"sidx", b"emsg", b"prft", b"free", b"skip", b"mdat", b"uuid", b"pdin"]
+)
+_TS_PACKET = 188
+
+
+class Transfer:
+    """Brings *url*, or ``[start, stop)`` of it, into *store*.
+
+    Attributes:
+        received: Bytes that came over the network.
+        asked: When the first request was sent, by the loop's clock; None before.
+        answered: When its headers came; None before.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        url: str,
+        store: Resource,
+        *,
+        byterange: tuple[int, int] | None = None,
+        decryptor: Decryptor | None = None,
+        headers: Mapping[str, str] | None = None,
+        trust: Trust | None = None,
+        priority: int = 0,
+    ) -> None:
+        self.received = 0
+        self.asked: float | None = None
+        self.answered: float | None = None
+        self._client = client
+        self._url = url
+        self._store = store
+        self._start: int = 0 if byterange is None else byterange[0]
+        self._stop: int | None = None if byterange is None else byterange[1]
+        self._decryptor = decryptor
+        self._headers = headers
+        self._trust = trust
+        self._priority = priority
+        self._position = 0  # bytes of what is asked for that need not be fetched again
+        self._written = 0
+        self._head: bytes | None = b""
+        self._representation: Representation | None = None
+        self._clock = asyncio.get_running_loop().time
+
+    @property
+    def expected(self) -> int | None:
+        """Bytes that must come in all, where that is known."""
+        if self._stop is not None:
+            return self._stop - self._start
+        return None if self._representation is None else self._representation.total
+
+    async def run(self) -> None:
+        """Fetch, check and commit; tries again by the client's rules while the network is at fault.
+
+        Raises:
+            NetError: it cannot be had.
+            DecryptFailed, DecodeError: what came is no media.
+            StoreError: it cannot be kept.
+        """
+        if self._url.startswith("data:"):
+            self._accept(data_url_bytes(self._url))
+        else:
+            self._resume()
+            await self._fetch()
+        if self._decryptor is not None:
+            self._write(self._decryptor.finish())
+        if self._head is not None:
+            self._judge(self._head)
+        if self._store.length is None:
+            self._store.set_length(self._written)
+        await asyncio.to_thread(self._store.commit)
+
+    def _resume(self) -> None:
+        """Go on behind what an earlier session left; a cipher cannot."""
+        if self._decryptor is None and self._store.total:
+            self._position = self._written = self._store.covered_until(0)
+            self._head = None
+            held = getattr(self._store, "validators", Validators())
+            total = held.total if self._stop is None else None
+            self._representation = Representation(
+                total=total, etag=held.etag, last_modified=held.last_modified, date=held.date
+            )
+
+    async def _fetch(self) -> None:
+        backoff = Backoff(self._client.options.retries)
+        while self.expected is None or self._position < self.expected:
+            try:
+                if await self._exchange(backoff):
+                    return
+            except NetError as exc:
+                delay = backoff.next(exc)
+                if delay is None:
+                    raise backoff.final(exc) from exc.__cause__
+                await asyncio.sleep(delay)
+
+    async def _exchange(self, backoff: Backoff) -> bool:
+        """One request; True when the end of a body of unknown length was seen."""
+        wanted = self._start + self._position
+        asked = self._clock()
+        if self.asked is None:
+            self.asked = asked
+        async with self._client.stream(
+            self._url,
+            wanted,
+            self._stop,
+            headers=self._headers,
+            representation=self._representation,
+            priority=self._priority,
+            trust=self._trust,
+        ) as body:
+            if self.answered is None:
+                self.answered = self._clock()
+            if (body.headers.get("Content-Type") or "").partition(";")[0].strip().lower() == "text/html":
+                raise DecodeError("a web page where media should be", url=self._url)
+            if body.endless:
+                raise DecodeError("a broadcast where a segment should be", url=self._url)
+            if self._representation is None or self._representation.total is None:
+                self._representation = body.representation
+                await self._describe(body.representation)
+            place = body.start
+            async for chunk in body:
+                skipped = max(0, wanted - place)
+                place += len(chunk)
+                piece = chunk[skipped:] if skipped else chunk
+                if self._stop is not None:
+                    piece = piece[: self._stop - self._start - self._position]
+                wanted = max(wanted, place)
+                if piece:
+                    self.received += len(piece)
+                    self._position += len(piece)
+                    self._accept(piece)
+                    backoff.reset(len(piece))
+                if self._stop is not None and self._position >= self._stop - self._start:
+                    return True
+            ends = self.expected
+            if ends is None:
+                return True
+            if self._position < ends and self._stop is not None and body.stop is not None and body.stop < self._stop:
+                raise RangeMismatch("a byte range beyond the end of its file", url=self._url)
+            if self._position < ends:
+                raise BodyTruncated(expected=ends, got=self._position, url=self._url)
+        return True
+
+    async def _describe(self, told: Representation) -> None:
+        """Tell the store what it holds, so that a later session can go on with it."""
+        total = told.total if self._stop is None else self._stop - self._start
+        if self._decryptor is not None or total is None:
+            return
+        if isinstance(self._store, AnyStreaming):
+            validators = Validators(
+                total=total,
+                etag=told.etag,
+                last_modified=told.last_modified,
+                date=told.date,
+                content_type=told.content_type,
+                unvalidated=told.if_range is None,
+            )
+            await asyncio.to_thread(self._store.describe, validators)
+        elif self._store.length is None:
+            self._store.set_length(total)
+
+    def _accept(self, data: bytes) -> None:
+        if self._position > MAX_SEGMENT:
+            raise TooLarge(f"a segment of more than {MAX_SEGMENT} bytes", url=self._url)
+        self._write(data if self._decryptor is None else self._decryptor.update(data))
+
+    def _write(self, data: bytes) -> None:
+        if self._head is not None:
+            data = self._head + data
+            if len(data) < HEAD:
+                self._head = data
+                return
+            self._judge(data)
+        if data:
+            self._store.write_at(self._written, data)
+            self._written += len(data)
+
+    def _judge(self, data: bytes) -> None:
+        """Let *data*, the first bytes, pass if they are media."""
+        self._head = None
+        if looks_like_media(data):
+            return
+        if self._decryptor is not None:
+            raise DecryptFailed("the segment does not decrypt with its key", url=self._url)
+        raise DecodeError("no media where a segment should be" if data else "an empty segment", url=self._url)
+
+
+def looks_like_media(head: bytes) -> bool:
+    """Whether a segment or init section may begin with *head*: MPEG-TS, fMP4, ID3, ADTS, MP3, AC-3, FLAC, Ogg."""
+    if len(head) < HEAD:
+        return False
+    if head[0] == 0x47:
+        return len(head) <= _TS_PACKET or head[_TS_PACKET] == 0x47
+    return (
+        head[4:8] in _BOXES
+        or head[:3] == b"ID3"
+        or (head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
+        or head[:2] == b"\x0b\x77"
+        or head[:4] in (b"fLaC", b"OggS", b"RIFF", b"\x1a\x45\xdf\xa3")
+    )
