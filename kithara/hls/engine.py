@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
+from .._core.resource import Resource
 from ..errors import (
     Cancelled,
     Closed,
@@ -46,6 +47,9 @@ from .transfer import Transfer
 
 LOOK = 0.1
 """Seconds between two looks at a download that might better be given up."""
+
+COMMITTING = 2.0
+"""Seconds that closing gives the disk to keep what is whole."""
 
 _ABOUT_THE_BYTES = (DecodeError, HlsError, RepresentationChanged, RangeMismatch)
 """Errors after which what came is worthless."""
@@ -97,8 +101,10 @@ class Engine:
         self._open_parts: dict[tuple[int, int], int] = {}
         self._mode: Mode = options.variant
         self._active: list[Slot] = []
+        self._commits: set[asyncio.Task[None]] = set()
         self._tickets = itertools.count(1)
         self._task: asyncio.Task[None] | None = None
+        self._speculation: asyncio.Task[None] | None = None  # the loop itself keeps only weak references
         self._closed = False
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────
@@ -117,7 +123,9 @@ class Engine:
     async def close(self) -> None:
         """Stop fetching; whoever waits for a byte that is not here gets `Cancelled`."""
         self._closed = True
-        tasks: list[asyncio.Task[Any] | None] = [self._task, *self._loading.values()]
+        if self._commits:
+            await asyncio.wait(self._commits, timeout=COMMITTING)
+        tasks: list[asyncio.Task[Any] | None] = [self._task, self._speculation, *self._loading.values()]
         with self._lock:
             slots = [*self._chain, *self._parts.values()]
             inits = list(self._shelf.inits.values())
@@ -295,8 +303,7 @@ class Engine:
 
     def _load_wanted(self, variant: int) -> None:
         if not self._closed and variant not in self._timelines:
-            task = self._loop.create_task(self._load_then_apply(variant))
-            self._loading_wish = task  # the loop keeps only weak references
+            self._speculation = self._loop.create_task(self._load_then_apply(variant))
 
     async def _load_then_apply(self, variant: int) -> None:
         try:
@@ -309,14 +316,22 @@ class Engine:
                 self._apply_mode()
         self._wake.set()
 
-    async def mode_ready(self) -> None:
-        """Wait until the wish of `set_mode` holds. Raises what keeps the variant from being played."""
+    async def ready(self) -> None:
+        """Wait until the playlist of the variant that is to come next is here.
+
+        Raises what keeps a variant that the listener wants from being played.
+        """
         mode = self._mode
         if mode != "auto":
             await self.load(mode)
             with self._lock:
                 if self._mode == mode:
                     self._apply_mode()
+            return
+        with self._lock:
+            wished = self._wish(self._chain[-1]) if self._chain else None
+        if wished is not None:
+            await self._load_or_blame(wished)
 
     def _apply_mode(self) -> None:
         if self.choice is None or self.choice.mode == self._mode:
@@ -491,10 +506,7 @@ class Engine:
         if tail is None:
             return self._extend_parts()
         if wished not in self._timelines:
-            try:
-                await self.load(wished)
-            except KitharaError as exc:
-                self._blame(wished, exc)
+            await self._load_or_blame(wished)
         with self._lock:
             if self._chain and self._chain[-1] is tail:
                 after = self._next_slot(tail.variant, tail.index, tail.stop)
@@ -502,6 +514,19 @@ class Engine:
                     return self._extend_parts()
                 self._chain.append(after)
         return True
+
+    def _load_ahead(self) -> None:
+        """Begin to load the playlist of the variant that would be best now."""
+        with self._lock:
+            wished = self._wish(self._chain[-1]) if self._chain else None
+        if wished is not None and wished not in self._timelines and wished not in self._loading:
+            self._speculation = self._loop.create_task(self._load_or_blame(wished))
+
+    async def _load_or_blame(self, variant: int) -> None:
+        try:
+            await self.load(variant)
+        except KitharaError as exc:
+            self._blame(variant, exc)
 
     def _wish(self, tail: Slot) -> int:
         """The variant that would be best behind *tail*, its playlist here or not."""
@@ -552,6 +577,7 @@ class Engine:
             if size is not None:
                 slot.state = State.DONE
                 self._learn(slot, size, aborted=False)
+                self._load_ahead()
         finally:
             self._active.remove(slot)
             slot.task = None
@@ -595,6 +621,7 @@ class Engine:
             headers=self._headers,
             trust=trust,
             priority=0 if slot.taken else 1,
+            commit=self._commit,
         )
 
     def _better(self, slot: Slot, transfer: Transfer) -> int | None:
@@ -697,13 +724,17 @@ class Engine:
         if self.choice.mode != "auto":
             return []
         for variant in reversed(candidates):
-            try:
-                await self.load(variant)
-            except KitharaError as exc:
-                self._blame(variant, exc)
-                continue
-            return [variant]
+            await self._load_or_blame(variant)
+            if variant in self._timelines:
+                return [variant]
         return []
+
+    async def _commit(self, store: Resource) -> None:
+        """Commit *store* in a worker thread, to the end even if its reader has read all and left."""
+        task = self._loop.create_task(asyncio.to_thread(store.commit))
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        await asyncio.shield(task)
 
     # ── init sections ────────────────────────────────────────────────────────────────────────
 
@@ -733,6 +764,7 @@ class Engine:
                 decryptor=await self._init_decryptor(section.variant, section.init.key, section.init.uri),
                 headers=self._headers,
                 trust=self._trusts.get(section.variant),
+                commit=self._commit,
             )
             await transfer.run()
         except KitharaError as exc:

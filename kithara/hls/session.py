@@ -124,7 +124,7 @@ class HlsSession:
                 start, self._sought = self._sought, None
                 slot = self._engine.at(start)
             else:
-                await portal().arun(self._engine.mode_ready())
+                await portal().arun(self._engine.ready())
                 slot = self._engine.following(slot.variant, slot.index, slot.stop)
 
     async def _whole(self, slot: Slot) -> None:

@@ -7,7 +7,7 @@ the last sixteen bytes. It is committed only when length, padding and first byte
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from .._core.resource import Resource
 from ..errors import BodyTruncated, DecodeError, DecryptFailed, NetError, RangeMismatch, TooLarge
@@ -31,7 +31,7 @@ _TS_PACKET = 188
 
 
 class Transfer:
-    """Brings *url*, or ``[start, stop)`` of it, into *store*.
+    """Brings *url*, or ``[start, stop)`` of it, into *store*, and has it committed by *commit*.
 
     Attributes:
         received: Bytes that came over the network.
@@ -50,6 +50,7 @@ class Transfer:
         headers: Mapping[str, str] | None = None,
         trust: Trust | None = None,
         priority: int = 0,
+        commit: Callable[[Resource], Awaitable[None]],
     ) -> None:
         self.received = 0
         self.asked: float | None = None
@@ -63,6 +64,7 @@ class Transfer:
         self._headers = headers
         self._trust = trust
         self._priority = priority
+        self._commit = commit
         self._position = 0  # bytes of what is asked for that need not be fetched again
         self._written = 0
         self._head: bytes | None = b""
@@ -95,7 +97,7 @@ class Transfer:
             self._judge(self._head)
         if self._store.length is None:
             self._store.set_length(self._written)
-        await asyncio.to_thread(self._store.commit)
+        await self._commit(self._store)
 
     def _resume(self) -> None:
         """Go on behind what an earlier session left; a cipher cannot."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support import corpus
-from support.tools import require
 
 CACHE = corpus.ROOT / "build" / "hls"
 SECONDS = 24
@@ -48,7 +47,7 @@ def _pack(folder: Path, codec: list[str], options: list[str], name: str = "seg%0
     folder.mkdir(parents=True)
     source = corpus._source(44100, 44100 * SECONDS + corpus.EXTRA, 16)
     corpus.run(
-        require("ffmpeg"), "-v", "error", "-y", "-i", source, "-map", "0:a", *codec,
+        "ffmpeg", "-v", "error", "-y", "-i", source, "-map", "0:a", *codec,
         "-f", "hls", "-hls_time", str(SEGMENT), "-hls_playlist_type", "vod", "-hls_list_size", "0",
         *options, *(["-hls_segment_filename", str(folder / name)] if name else []), str(folder / "list.m3u8"),
     )  # fmt: skip

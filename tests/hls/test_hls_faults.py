@@ -1,0 +1,376 @@
+"""What servers do to HLS: dead variants, lost segments, wrong keys, and a link that changes."""
+
+import asyncio
+import math
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from support.faultserver import FaultServer, finish, head, send
+
+from kithara.abr import AbrOptions
+from kithara.assets import AssetStore
+from kithara.errors import (
+    DecodeError,
+    DecryptFailed,
+    HttpStatus,
+    KeyInvalid,
+    PlaylistInvalid,
+    PlaylistTooLarge,
+    Unsupported,
+)
+from kithara.hls import (
+    HlsOptions,
+    HlsSource,
+    SegmentGivenUp,
+    SegmentLoaded,
+    VariantApplied,
+    VariantDecided,
+)
+from kithara.net import HttpOptions
+
+FAST = HttpOptions(retries=1)
+KEY = bytes(range(16))
+IV = bytes(15) + b"\x01"
+RATES = (64_000, 256_000)
+DURATION = 2.0
+COUNT = 6
+
+
+def packet(variant, index, rate):
+    """Something that looks like MPEG-TS and tells its own place."""
+    return (b"G" + f"<{variant}:{index}>".encode().ljust(187, b".")) * math.ceil(rate * DURATION / 8 / 188)
+
+
+def encrypted(plain, key=KEY):
+    count = 16 - len(plain) % 16
+    cipher = Cipher(AES(key), CBC(IV)).encryptor()
+    return cipher.update(plain + bytes([count]) * count) + cipher.finalize()
+
+
+class Origin:
+    """A presentation of two variants in a server that can be told to misbehave."""
+
+    def __init__(self, server, *, keyed=False, rates=RATES, count=COUNT):
+        self.server = server
+        self.rates = rates
+        self.count = count
+        self.url = server.url("/master.m3u8")
+        lines = ["#EXTM3U"]
+        for number, rate in enumerate(rates):
+            lines += [f"#EXT-X-STREAM-INF:BANDWIDTH={rate}", f"v{number}.m3u8"]
+        server.serve("/master.m3u8", "\n".join([*lines, ""]).encode())
+        self.citizens = {}
+        for number, rate in enumerate(rates):
+            listing = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXT-X-PLAYLIST-TYPE:VOD"]
+            if keyed:
+                listing.append(f'#EXT-X-KEY:METHOD=AES-128,URI="k{number}",IV=0x{IV.hex()}')
+                server.serve(f"/k{number}", KEY)
+            for index in range(count):
+                listing += [f"#EXTINF:{DURATION},", f"{number}-{index}.ts"]
+                plain = packet(number, index, rate)
+                body = encrypted(plain) if keyed else plain
+                self.citizens[number, index] = server.serve(f"/{number}-{index}.ts", body)
+            server.serve(f"/v{number}.m3u8", "\n".join([*listing, "#EXT-X-ENDLIST", ""]).encode())
+
+    def refuse(self, path, status):
+        """Answer *path* with *status* from now on."""
+        self.server._scripts[path] = []
+        self.server.on(path, head(status, {"Content-Length": 0}), finish())
+
+    def answer(self, path, body, kind="application/octet-stream"):
+        """Answer *path* with *body* from now on, whatever range is asked."""
+        self.server._scripts[path] = []
+        self.server.on(path, head(200, {"Content-Length": len(body), "Content-Type": kind}), send(body))
+
+    def asked(self, path):
+        return sum(request.path == path for request in self.server.requests)
+
+
+@pytest.fixture
+def server():
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def store(tmp_path):
+    with AssetStore(tmp_path / "cache") as store:
+        yield store
+
+
+def options(**changes):
+    return HlsOptions(**{"http": FAST, **changes})
+
+
+async def played(session, found=None):
+    """Index, variant and bytes of every segment; also in *found*."""
+    found = [] if found is None else found
+    async for segment in session.segments():
+        buffer = bytearray(segment.store.length)
+        segment.store.read_at(0, buffer)
+        found.append((segment.index, segment.variant, bytes(buffer)))
+    return found
+
+
+async def test_a_dead_variant_does_not_keep_the_others_from_playing(server, store):
+    origin = Origin(server)
+    origin.refuse("/v0.m3u8", 404)
+    async with HlsSource.open(origin.url, options(), store) as session:
+        assert [(n, 1, packet(1, n, RATES[1])) for n in range(COUNT)] == await played(session)
+    assert 1 == origin.asked("/v0.m3u8")
+
+
+async def test_when_every_variant_is_dead_the_first_failure_is_told(server, store):
+    origin = Origin(server)
+    origin.refuse("/v0.m3u8", 404)
+    origin.refuse("/v1.m3u8", 410)
+    with pytest.raises(HttpStatus) as failure:
+        await HlsSource.open(origin.url, options(), store)
+    assert 404 == failure.value.status
+
+
+async def test_a_master_that_is_gone_is_told_at_once(server, store):
+    origin = Origin(server)
+    origin.refuse("/master.m3u8", 404)
+    with pytest.raises(HttpStatus):
+        await HlsSource.open(origin.url, options(), store)
+    assert 1 == origin.asked("/master.m3u8")
+
+
+async def test_a_lost_segment_comes_from_another_variant(server, store):
+    origin = Origin(server)
+    origin.refuse("/0-2.ts", 404)
+    async with HlsSource.open(origin.url, options(abr=AbrOptions(max_bandwidth=1)), store) as session:
+        events = session.events()
+        heard = await played(session)
+        assert [0, 0, 1, 0, 0, 0] == [variant for _, variant, _ in heard]
+        assert [packet(v, n, RATES[v]) for n, v, _ in heard] == [data for _, _, data in heard]
+    told = [event async for event in events]
+    assert [404] == [event.error.status for event in told if isinstance(event, SegmentGivenUp)]
+    assert 1 == origin.asked("/0-2.ts")
+
+
+async def test_a_lost_segment_of_a_pinned_variant_is_an_error_at_its_place(server, store):
+    origin = Origin(server)
+    origin.refuse("/0-2.ts", 404)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        heard = []
+        with pytest.raises(HttpStatus):
+            await played(session, heard)
+        assert [0, 1] == [index for index, _, _ in heard]
+
+
+async def test_a_server_that_stumbles_is_asked_again(server, store):
+    origin = Origin(server)
+    server._scripts["/0-1.ts"] = []
+    server.on("/0-1.ts", head(503, {"Content-Length": 0}))
+    server.on("/0-1.ts", origin.citizens[0, 1])
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        assert packet(0, 1, RATES[0]) == (await played(session))[1][2]
+    assert 2 == origin.asked("/0-1.ts")
+
+
+async def test_a_body_that_breaks_off_is_gone_on_with(server, store):
+    origin = Origin(server)
+    whole = packet(0, 1, RATES[0])
+    server._scripts["/0-1.ts"] = []
+    server.on(
+        "/0-1.ts", head(200, {"Content-Length": len(whole), "Accept-Ranges": "bytes", "ETag": '"a"'}),
+        send(whole[:5000]), finish(),
+    )  # fmt: skip
+    server.on("/0-1.ts", origin.citizens[0, 1])
+    origin.citizens[0, 1].etag = '"a"'
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        assert whole == (await played(session))[1][2]
+    again = [request for request in server.requests if request.path == "/0-1.ts"][1]
+    assert "bytes=5000-" in (again.header("range") or "")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(b"<html>please log in</html>", "text/html"), (b"<html>please log in</html>", "video/mp2t"), (b"G", "video/mp2t")],
+    ids=["a web page", "a web page in disguise", "next to nothing"],
+)
+async def test_what_is_no_media_is_never_kept(server, store, tmp_path, body, kind):
+    origin = Origin(server)
+    origin.answer("/0-1.ts", body, kind)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        with pytest.raises(DecodeError):
+            await played(session)
+    assert [] == [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and b"html" in path.read_bytes()]
+    origin.server.serve("/0-1.ts", packet(0, 1, RATES[0]))
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        assert COUNT == len(await played(session))
+
+
+BAD_KEYS = {
+    "15 bytes": KEY[:15],
+    "17 bytes": KEY + b"x",
+    "nothing": b"",
+    "a web page": b"<html>" * 100,
+    "huge": bytes(5000),
+}
+
+
+@pytest.mark.parametrize("secret", BAD_KEYS.values(), ids=BAD_KEYS)
+async def test_a_key_of_another_length_is_told_and_never_kept(server, store, tmp_path, secret):
+    origin = Origin(server, keyed=True)
+    server.serve("/k0", secret)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        with pytest.raises(KeyInvalid):
+            await played(session)
+    assert [] == list((tmp_path / "cache").rglob("keys/*"))
+
+
+async def test_a_wrong_key_is_asked_for_once_more_and_nothing_is_kept(server, store, tmp_path):
+    origin = Origin(server, keyed=True)
+    server.serve("/k0", bytes(16))
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        with pytest.raises(DecryptFailed) as failure:
+            await played(session)
+    assert 2 == origin.asked("/k0")
+    assert KEY.hex() not in str(failure.value)
+    assert [] == [path for path in (tmp_path / "cache").rglob("segments/*/*") if path.is_file()]
+
+
+async def test_a_key_that_was_replaced_at_the_server_is_found_again(server, store):
+    origin = Origin(server, keyed=True)
+    server._scripts["/k0"] = []
+    server.on("/k0", head(200, {"Content-Length": 16}), send(bytes(16)))
+    server.on("/k0", head(200, {"Content-Length": 16}), send(KEY))
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        assert [packet(0, n, RATES[0]) for n in range(COUNT)] == [data for _, _, data in await played(session)]
+
+
+async def test_each_key_is_fetched_once(server, store):
+    origin = Origin(server, keyed=True)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        assert COUNT == len(await played(session))
+    assert 1 == origin.asked("/k0")
+
+
+async def test_a_key_that_is_refused_leads_to_another_variant(server, store):
+    origin = Origin(server, keyed=True)
+    origin.refuse("/k0", 403)
+    async with HlsSource.open(origin.url, options(), store) as session:
+        assert [(n, 1, packet(1, n, RATES[1])) for n in range(COUNT)] == await played(session)
+
+
+TORN = {
+    "cut short": lambda body: body[:-8],
+    "a block lost": lambda body: body[:-16],
+    "bad padding": lambda body: body[:-16] + bytes(16),
+}
+
+
+@pytest.mark.parametrize("tear", TORN.values(), ids=TORN)
+async def test_an_encrypted_segment_that_is_torn_is_never_kept(server, store, tmp_path, tear):
+    origin = Origin(server, keyed=True)
+    server.serve("/0-1.ts", tear(encrypted(packet(0, 1, RATES[0]))))
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        with pytest.raises(DecryptFailed):
+            await played(session)
+    kept = [path.name for path in (tmp_path / "cache").rglob("segments/0/*") if path.name.startswith("1-")]
+    assert [] == kept
+
+
+UNPLAYABLE = {
+    "SAMPLE-AES": (b'#EXTM3U\n#EXT-X-KEY:METHOD=SAMPLE-AES,URI="k"\n#EXTINF:2,\na.ts\n#EXT-X-ENDLIST\n', Unsupported),
+    "pictures": (b"#EXTM3U\n#EXT-X-I-FRAMES-ONLY\n#EXTINF:2,\na.ts\n#EXT-X-ENDLIST\n", Unsupported),
+    "no segments": (b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-ENDLIST\n", PlaylistInvalid),
+    "a master in a master": (b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nmaster.m3u8\n", PlaylistInvalid),
+    "a web page": (b"<html></html>", PlaylistInvalid),
+    "too large": (b"#EXTM3U\n" + b"#" * (9 << 20), PlaylistTooLarge),
+}
+
+
+@pytest.mark.parametrize(("body", "error"), UNPLAYABLE.values(), ids=UNPLAYABLE)
+async def test_an_unplayable_variant_is_told_when_it_is_opened(server, store, body, error):
+    origin = Origin(server)
+    server.serve("/v0.m3u8", body)
+    with pytest.raises(error):
+        await HlsSource.open(origin.url, options(variant=0), store)
+    async with HlsSource.open(origin.url, options(), store) as session:
+        assert [1] * COUNT == [variant for _, variant, _ in await played(session)]
+
+
+async def test_a_playlist_redirected_elsewhere_is_the_base_of_its_segments(server, store):
+    origin = Origin(server)
+    listing = server._scripts.pop("/v0.m3u8")[0][0].data
+    server.serve("/deep/v0.m3u8", listing)
+    server._scripts["/v0.m3u8"] = []
+    server.on("/v0.m3u8", head(302, {"Location": "/deep/v0.m3u8", "Content-Length": 0}))
+    for index in range(COUNT):
+        server.serve(f"/deep/0-{index}.ts", packet(7, index, RATES[0]))
+    for offline in (False, True):
+        async with HlsSource.open(origin.url, options(variant=0), store, offline=offline) as session:
+            assert packet(7, 0, RATES[0]) == (await played(session))[0][2]
+
+
+async def test_signed_queries_arrive_byte_for_byte(server, store):
+    token = "sig=a%2Fb+c%3D%3D&x=~%7e"
+    server.serve("/list.m3u8", f"#EXTM3U\n#EXTINF:2,\na.ts?{token}\n#EXT-X-ENDLIST\n".encode())
+    server.serve(f"/a.ts?{token}", packet(0, 0, 64_000))
+    server.serve("/a.ts", packet(0, 0, 64_000))
+    async with HlsSource.open(server.url("/list.m3u8"), options(), store) as session:
+        assert 1 == len(await played(session))
+    assert [f"/a.ts?{token}"] == [request.target for request in server.requests if "a.ts" in request.target]
+
+
+async def test_a_fast_link_climbs_and_tells_what_was_decided_and_applied(server, store):
+    origin = Origin(server, count=12)
+    async with HlsSource.open(origin.url, options(look_ahead=6.0), store) as session:
+        events = session.events()
+        heard = [variant for _, variant, _ in await played(session)]
+    told = [event async for event in events]
+    assert (0, 1) == (heard[0], heard[-1])
+    decided = {event.ticket: event.variant for event in told if isinstance(event, VariantDecided)}
+    applied = {event.ticket: event.variant for event in told if isinstance(event, VariantApplied)}
+    assert applied
+    assert applied.items() <= decided.items()
+    loaded = [event for event in told if isinstance(event, SegmentLoaded)]
+    assert 11 <= len(loaded)  # the last one may still be on its way to the disk
+    assert not any(event.cached for event in loaded)
+
+
+async def test_cache_hits_say_nothing_about_the_network(server, store):
+    origin = Origin(server, count=12)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        await played(session)
+    async with HlsSource.open(origin.url, options(), store) as session:
+        heard = [variant for _, variant, _ in await played(session)]
+        assert 0 == session._engine.choice.controller.estimator.count
+    assert [0] * 12 == heard
+
+
+async def test_no_more_than_the_look_ahead_is_fetched(server, store):
+    origin = Origin(server, count=30)
+    async with HlsSource.open(origin.url, options(variant=0, look_ahead=6.0), store) as session:
+        events = session.events()
+        listener = session.segments()
+        await anext(listener)
+        loaded = []
+        async for event in events:
+            loaded += [event.index] if isinstance(event, SegmentLoaded) else []
+            if len(loaded) == 3:
+                break
+        assert [0, 1, 2] == loaded
+        await anext(listener)
+        assert await server.sees(lambda: origin.asked("/0-3.ts") == 1)
+        assert 0 == origin.asked("/0-4.ts")
+        await listener.aclose()
+
+
+async def test_leaving_ends_a_download_that_hangs(server, store, liveness):
+    origin = Origin(server)
+    server._scripts["/0-0.ts"] = []
+    server.on("/0-0.ts", head(200, {"Content-Length": 1000}), lambda exchange: exchange.wait_for_client(None))
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        waiting = asyncio.ensure_future(anext(session.segments()))
+        assert await server.sees(lambda: origin.asked("/0-0.ts") == 1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        async with asyncio.timeout(liveness(2.0)):
+            await session.stop()
