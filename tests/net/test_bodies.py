@@ -1,4 +1,4 @@
-"""Bodies that end wrongly, or never: faults.md H1 to H17, H45, H46."""
+"""Bodies that end wrongly, or never: docs/http.md H1 to H17, H45, H46."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers to range requests: faults.md H18 to H36, H65."""
+"""Answers to range requests: docs/http.md H18 to H36, H65."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redirects and where they may lead: faults.md H52 to H57, security.md (SSRF, credentials, downgrade, local files)."""
+"""Redirects and where they may lead: docs/http.md H52 to H57: other hosts, schemes, secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statuses, retries, whole small bodies and content codings: faults.md H37 to H41, H58 to H60, H64."""
+"""Statuses, retries, whole small bodies and content codings: docs/http.md H37 to H41, H58 to H60, H64."""
 
 from __future__ import annotations
 
