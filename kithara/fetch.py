@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import enum
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ._core.resource import Resource
+from ._core.window import Window
 from .errors import KitharaError, ProtocolViolation
-from .events import Progress, Resumed, Retrying
+from .events import Progress, Resumed, Retrying, Stalled
 from .net import Backoff
 from .storage import StreamingResource
 
@@ -45,6 +45,14 @@ GLANCE_EVERY = 0.05
 """Seconds between two looks at whether another process misses something, or has left."""
 
 PROGRESS_EVERY = 0.25
+"""Seconds between two `Progress` events, at least."""
+
+STALLED_AFTER = 2.0
+"""Seconds that somebody waits without a byte before that is told."""
+
+UNBOUNDED = 64 << 20
+"""A body without a length is fetched for its own sake up to here; from here on only as far as somebody reads."""
+
 ENDLESS = 1 << 62
 
 
@@ -88,10 +96,10 @@ class _Transfer:
     stop: int
     need: Need
     began: float
+    in_order: bool  # not for somebody's sake: it brings everything, and holds itself back
     at: int = field(init=False)
     answered: float | None = None
-    call_at: int = ENDLESS  # wake the loop when `at` gets here: the next request is due
-    whole: bool = False  # the server sends everything from 0, whatever was asked
+    call_at: int = ENDLESS  # look again when `at` gets here: the next request is due
     task: asyncio.Task[None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,9 +134,12 @@ class Filler:
         answered: Awaited with each answer before its bytes are stored; raises if they must not be.
         look_ahead: How many bytes beyond a reader are fetched at most.
         complete: Whether holes are filled although nobody wants them.
-        failing: Awaited with the error that ends it, before the readers hear of it.
+        in_order: Whether bytes are only asked for in their order, whoever waits further ahead.
         retries: Failures in a row without progress after which it gives up.
         publish: Is told the events.
+        finish: Commits the store once it is whole; called in a worker thread.
+        failing: Awaited with the error before those who wait are told of it: what is to be gone then is gone.
+        outgrown: Awaited once when a body without a length has passed `UNBOUNDED`.
         learned: Is called when another process was found to have learned something about the resource.
 
     Where another process fills the same file, this one takes what that one brings and asks it for what is missed
@@ -143,30 +154,42 @@ class Filler:
         *,
         look_ahead: int,
         complete: bool,
-        failing: Callable[[BaseException], Awaitable[None]],
+        in_order: bool = False,
         retries: int = 4,
         publish: Callable[[object], None] = lambda event: None,
+        finish: Callable[[], None] | None = None,
+        failing: Callable[[BaseException], Awaitable[None]] | None = None,
+        outgrown: Callable[[], Awaitable[None]] | None = None,
         learned: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self._shared = store if isinstance(store, StreamingResource) else None
+        self._asked: list[tuple[int, int, int]] = []  # what other processes miss, as of the last glance
         self._learned = learned
         self.complete = complete
+        self.in_order = in_order
         self.ranges = True
         self._fetch = fetch
         self._answered = answered
         self._look_ahead = look_ahead
-        self._failing = failing
         self._publish = publish
+        self._finish = finish or store.commit
+        self._failing = failing
+        self._outgrown = outgrown
         self._backoff = Backoff(retries)
         self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
+        self._over: asyncio.Future[BaseException | None] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._glancing: asyncio.TimerHandle | None = None
+        self._drawn = asyncio.Event()  # somebody may want more of what is held back
         self._transfers: list[_Transfer] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._sizes: dict[int, int] = {}  # where a transfer ended → its size, for those that follow on
         self._not_before = 0.0
-        self._last_demand = self._loop.time()
-        self._saving: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
+        self._last_demand = self._last_byte = self._loop.time()
+        self._looked = False
+        self._stalled = False
+        self._saving = False
         self._broken = False
         self._told = (0.0, 0)
 
@@ -175,43 +198,82 @@ class Filler:
         # This thread must never wait for what it brings itself.
         self.store.produce(self._demanded, look_ahead=self._look_ahead, thread=threading.get_ident())
         try:
-            while self.store.status == "active":
-                self._wake.clear()
-                if self._failure is not None:
-                    await self._give_up(self._failure)
-                    return
-                if self._is_whole():
-                    await self._commit()
-                    return
-                if self._shared is not None and not self._shared.is_writer:
-                    timeout: float | None = self._follow(self._shared)
-                else:
-                    timeout = self._schedule()
-                    if self._shared is not None:
-                        timeout = GLANCE_EVERY if timeout is None else min(timeout, GLANCE_EVERY)
-                await self._pause(timeout)
+            self._glance()
+            error = await self._over
+            await self._end_transfers()
+            if error is None:
+                await self._commit()
+            else:
+                await self._fail(error)
         finally:
-            for transfer in self._transfers:
-                transfer.task.cancel()
-            await asyncio.gather(*(transfer.task for transfer in self._transfers), return_exceptions=True)
-            if self._saving is not None:
-                await asyncio.gather(self._saving, return_exceptions=True)
+            for timer in (self._timer, self._glancing):
+                if timer is not None:
+                    timer.cancel()
+            await self._end_transfers()
             self.store.retire()
+
+    async def _end_transfers(self) -> None:
+        tasks = list(self._tasks)
+        for transfer in list(self._transfers):
+            transfer.task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _commit(self) -> None:
+        try:
+            await asyncio.to_thread(self._finish)
+        except KitharaError as exc:
+            await self._fail(exc)
+
+    async def _fail(self, error: BaseException) -> None:
+        if self._failing is not None:
+            await self._failing(error)
+        self.store.fail(error)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be fetched; what is left is to say so, on disk and to those who wait."""
+        return self._over.done()
+
+    def _end(self, error: BaseException | None) -> None:
+        if not self._over.done():
+            self._over.set_result(error)
 
     def _demanded(self) -> None:
         self._loop.call_soon_threadsafe(self._on_demand)
 
     def _on_demand(self) -> None:
         self._last_demand = self._loop.time()
-        self._wake.set()
+        self.look()
 
-    async def _pause(self, timeout: float | None) -> None:
-        timer = None if timeout is None else self._loop.call_later(timeout, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
+    def look(self) -> None:
+        """See what is wanted now, and start and drop transfers accordingly."""
+        if self._over.done():
+            return
+        length = self.store.length
+        if self.store.status != "active" or (length is not None and self.store.next_gap(0, length) is None):
+            self._end(None)
+        elif self._shared is not None and not self._shared.is_writer:
+            self._again(self._follow(self._shared))
+        else:
+            self._again(self._schedule())
+
+    def _again(self, delay: float | None) -> None:
+        """Look again after *delay* seconds, if at all."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if delay is None else self._loop.call_later(delay, self.look)
+
+    # ── other processes ──────────────────────────────────────────────────────────────────────
+
+    def _glance(self) -> None:
+        """Look, and learn now and then whether another process misses something."""
+        if self._shared is not None and not self._over.done():
+            self._glancing = self._loop.call_later(GLANCE_EVERY, self._glance)
+            before, self._asked = self._asked, self._shared.asked()
+            if before == self._asked and self._shared.is_writer and self._looked:
+                return
+        self._looked = True
+        self.look()
 
     def _follow(self, store: StreamingResource) -> float:
         """Take what another process has brought, and ask it for what is missed here; seconds until the next look."""
@@ -225,20 +287,8 @@ class Filler:
 
     def _demands(self) -> list[tuple[int, int, int]]:
         """What is missed here and in other processes, in the form of `Store.wanted`."""
-        wanted = self.store.wanted()
-        return wanted if self._shared is None else wanted + self._shared.asked()
-
-    def _is_whole(self) -> bool:
-        length = self.store.length
-        return length is not None and self.store.next_gap(0, length) is None
-
-    async def _commit(self) -> None:
-        if self._saving is not None:
-            await asyncio.gather(self._saving, return_exceptions=True)
-        try:
-            await asyncio.to_thread(self.store.commit)
-        except KitharaError as exc:
-            self.store.fail(exc)
+        gaps = ((self.store.next_gap(start, stop), need) for start, stop, need in self._asked)
+        return self.store.wanted() + [(*gap, need) for gap, need in gaps if gap is not None]
 
     # ── what to fetch next ───────────────────────────────────────────────────────────────────
 
@@ -246,18 +296,21 @@ class Filler:
         """Start and drop transfers as the demands require. Seconds after which to look again, or None."""
         now = self._loop.time()
         wanted = _merged(self._demands())
-        if not self.ranges:
-            return self._schedule_whole(now)
-        self._drop_stale(wanted)
         if now < self._not_before:
             return self._not_before - now
-        for start, (stop, need) in wanted.items():
-            if need is not Need.AMPLE:
-                self._serve(start, stop, need, now)
+        if self.in_order or not self.ranges:
+            self._schedule_in_order(now)
+        else:
+            self._drop_stale(wanted)
+            for start, (stop, need) in wanted.items():
+                if need is not Need.AMPLE:
+                    self._serve(start, stop, need, now)
+        if any(need is Need.WAITING for _, need in wanted.values()):
+            return self._watch_stall(now)
         if self._transfers or not self.complete or self.store.length is None:
             return None
         quiet = self._last_demand + QUIET - now
-        if quiet > 0 and self.store.cursors:
+        if quiet > 0:
             return quiet
         hole = self.store.next_gap(0, self.store.length)
         if hole is not None:
@@ -266,19 +319,32 @@ class Filler:
             self._start(start, min(stop, start + size), Need.HOLE, now)
         return None
 
-    def _schedule_whole(self, now: float) -> float | None:
+    def _watch_stall(self, now: float) -> float:
+        """Tell, once, when somebody waits in vain."""
+        silent = now - max(self._last_byte, self._last_demand)
+        if silent < STALLED_AFTER:
+            self._stalled = False
+        elif not self._stalled:
+            self._stalled = True
+            self._publish(Stalled(seconds=silent))
+        return STALLED_AFTER - silent % STALLED_AFTER
+
+    def _schedule_in_order(self, now: float) -> None:
         """One transfer brings everything in order; it holds itself back when it is far enough ahead."""
-        if now < self._not_before:
-            return self._not_before - now
-        if not self._transfers:
-            self._start(0, ENDLESS if self.store.length is None else self.store.length, Need.WAITING, now)
-        return None
+        self._drawn.set()
+        if self._transfers:
+            return
+        length = self.store.length
+        start, stop = 0, ENDLESS if length is None else length
+        if self.ranges and length is not None:
+            start, stop = self.store.next_gap(0, length) or (start, stop)
+        self._start(start, stop, Need.WAITING, now, in_order=True)
 
     def _drop_stale(self, wanted: dict[int, tuple[int, Need]]) -> None:
         """End transfers that only take the link away from what is wanted."""
         waiting = any(need is Need.WAITING for _, need in wanted.values())
         for transfer in list(self._transfers):
-            if transfer.left <= READ_OUT or transfer.whole:
+            if transfer.left <= READ_OUT or transfer.in_order:
                 continue
             useful = any(start < transfer.stop and transfer.at < stop for start, (stop, _) in wanted.items())
             wanted_more = waiting if transfer.need is Need.HOLE else bool(wanted)
@@ -324,7 +390,7 @@ class Filler:
         """The transfer that brings the byte at *position* soon enough."""
         for transfer in self._transfers:
             if transfer.covers(position):
-                if need is Need.WAITING and position - transfer.at > SOON and not transfer.whole:
+                if need is Need.WAITING and position - transfer.at > SOON and not transfer.in_order:
                     transfer.stop = position  # it ends there; the waiter gets a request of its own
                     self.store.transfer(transfer.slot, transfer.at, transfer.stop)
                     continue
@@ -342,41 +408,52 @@ class Filler:
             return True
         return False
 
-    def _start(self, start: int, stop: int, need: Need, now: float) -> None:
+    def _start(self, start: int, stop: int, need: Need, now: float, *, in_order: bool = False) -> None:
         slot = 1 if any(transfer.slot == 0 for transfer in self._transfers) else 0
-        transfer = _Transfer(slot, start, stop, need, now)
+        transfer = _Transfer(slot, start, stop, need, now, in_order)
         self._transfers.append(transfer)
         self.store.transfer(slot, start, stop)
         transfer.task = self._loop.create_task(self._bring(transfer))
+        self._tasks.add(transfer.task)
+        transfer.task.add_done_callback(self._ended)
 
-    def _forget(self, transfer: _Transfer) -> None:
-        if transfer in self._transfers:
-            self._transfers.remove(transfer)
-            self.store.transfer(transfer.slot, 0, 0)
-        self._wake.set()
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (mistake := task.exception()) is not None:
+            self._end(mistake)  # ours; it must not leave readers waiting
+
+    def _forget(self, transfer: _Transfer) -> bool:
+        """Count *transfer* no more; whether it counted until now."""
+        if transfer not in self._transfers:
+            return False
+        self._transfers.remove(transfer)
+        self.store.transfer(transfer.slot, 0, 0)
+        return True
 
     # ── one request ──────────────────────────────────────────────────────────────────────────
 
     async def _bring(self, transfer: _Transfer) -> None:
         try:
             await self._exchange(transfer)
+        except KitharaError as exc:
+            if self._forget(transfer):
+                self._on_failure(exc)
+        else:
             self._sizes[transfer.at] = transfer.at - transfer.start
             if len(self._sizes) > 64:
                 del self._sizes[next(iter(self._sizes))]
-        except KitharaError as exc:
-            if transfer in self._transfers:
-                self._on_failure(exc)
         finally:
             self._forget(transfer)
+        self.look()
 
     async def _exchange(self, transfer: _Transfer) -> None:
         stop = None if transfer.stop == ENDLESS else transfer.stop
         async with self._fetch(transfer.start, stop, priority=lambda: transfer.need) as body:
             await self._answered(body)
-            transfer.answered = self._loop.time()
+            transfer.answered = self._last_byte = self._loop.time()
             self.ranges = body.ranges
-            if not body.ranges or body.start != transfer.start:
-                transfer.whole = True
+            if transfer.in_order or not body.ranges or body.start != transfer.start:
+                transfer.in_order = True
                 transfer.start = transfer.at = body.start
                 transfer.stop = ENDLESS if body.stop is None else body.stop
                 self.store.transfer(transfer.slot, transfer.at, transfer.stop)
@@ -386,75 +463,104 @@ class Filler:
                 self._broken = False
                 self._publish(Resumed(offset=transfer.start))
             await self._receive(transfer, body)
-            if body.stop is None and transfer.whole:
+            if body.stop is None and transfer.in_order:
                 if transfer.at == 0:
                     raise ProtocolViolation("the body is empty", operation="fetching")
                 if self.store.length is None:
                     self.store.set_length(transfer.at)
 
     async def _receive(self, transfer: _Transfer, body: Body) -> None:
+        store = self.store
         async for chunk in body:
-            if transfer.whole and self._is_ahead(transfer.at):
-                await self._hold_back(transfer)
-            if transfer.stop != ENDLESS and len(chunk) > transfer.left:
+            if transfer.in_order:
+                await self._check_bounds(transfer)
+            if len(chunk) > transfer.left:
                 chunk = chunk[: transfer.left]
-            self.store.write_at(transfer.at, chunk)
+            store.write_at(transfer.at, chunk)
             transfer.at += len(chunk)
+            self._last_byte = self._loop.time()
             self._backoff.reset(len(chunk))
             self._tell_progress()
             if transfer.at >= transfer.call_at:
                 transfer.call_at = ENDLESS
-                self._wake.set()
-            if getattr(self.store, "due", False) and self._saving is None:
-                self._saving = self._loop.create_task(self._save())
+                self.look()
+            if not self._saving and getattr(store, "due", False):
+                self._saving = True
+                saving = self._loop.create_task(self._save())
+                self._tasks.add(saving)
+                saving.add_done_callback(self._ended)
             if transfer.at >= transfer.stop and body.stop != transfer.stop:
                 return  # cut short by a waiter further ahead
 
+    async def _check_bounds(self, transfer: _Transfer) -> None:
+        if self._outgrown is not None and transfer.at >= UNBOUNDED and self.store.length is None:
+            outgrown, self._outgrown = self._outgrown, None
+            await outgrown()
+        if self._is_ahead(transfer.at):
+            await self._hold_back(transfer)
+
     def _is_ahead(self, at: int) -> bool:
         """Whether a body that comes in order, wanted or not, is further ahead than anybody asks for."""
-        if self.complete or any(need == Need.WAITING for _, _, need in self._demands()):
+        if self.complete and (self.store.length is not None or at < UNBOUNDED):
+            return False
+        if any(need == Need.WAITING for _, _, need in self._demands()):
             return False
         return all(at - position >= self._look_ahead for position in self.store.cursors)
 
     async def _hold_back(self, transfer: _Transfer) -> None:
+        """Wait until more is asked for. Nothing is coming meanwhile, so whoever misses a byte must say so."""
+        self.store.transfer(transfer.slot, 0, 0)
         while self._is_ahead(transfer.at):
-            self._wake.clear()
-            await self._wake.wait()
-        self._wake.set()
+            self._drawn.clear()
+            await self._drawn.wait()
+        self.store.transfer(transfer.slot, transfer.at, transfer.stop)
 
     def _on_failure(self, error: KitharaError) -> None:
         delay = self._backoff.next(error)
         if delay is None:
-            self._failure = self._backoff.final(error)
+            self._end(self._backoff.final(error))
             return
         self._broken = True
         self._not_before = self._loop.time() + delay
         self._publish(Retrying(error=error, attempt=self._backoff.attempt - 1, delay=delay))
-
-    async def _give_up(self, error: BaseException) -> None:
-        if self._saving is not None:
-            await asyncio.gather(self._saving, return_exceptions=True)
-        await self._failing(error)
-        self.store.fail(error)
 
     async def _save(self) -> None:
         """Let what is here survive a crash, off the loop."""
         try:
             await asyncio.to_thread(self.store.checkpoint)  # type: ignore[attr-defined]
         except KitharaError as exc:
-            self._failure = exc
-            self._wake.set()
+            self._end(exc)
         finally:
-            self._saving = None
+            self._saving = False
 
     def _tell_progress(self) -> None:
-        now = time.monotonic()
+        now = self._last_byte
         then, received = self._told
         if now - then >= PROGRESS_EVERY:
             total = self.store.total
             rate = (total - received) / (now - then) if then else 0.0
             self._told = (now, total)
             self._publish(Progress(received=total, length=self.store.length, rate=rate))
+
+
+async def pour(body: AsyncIterator[bytes], window: Window) -> None:
+    """Put the bytes of *body* behind those that *window* holds, as fast as its reader makes room, to its end."""
+    loop = asyncio.get_running_loop()
+    room = asyncio.Event()
+    window.produce(
+        lambda: loop.call_soon_threadsafe(room.set), look_ahead=window.capacity, thread=threading.get_ident()
+    )
+    epoch, head, _ = window.claim()
+    async for chunk in body:
+        rest = memoryview(chunk)
+        while rest:
+            room.clear()
+            epoch, head, _ = window.claim()
+            taken = window.put(epoch, head, rest)
+            rest = rest[taken:]
+            if not taken:
+                await room.wait()
+    window.finish(epoch)
 
 
 def _merged(wanted: list[tuple[int, int, int]]) -> dict[int, tuple[int, Need]]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ._core.reader import SyncReader
 from .assets import AssetStore
 from .errors import NetTimeout
-from .events import EventBus
+from .events import EventBus, Subscription
 from .file import FileOptions, FileSource
 from .file.options import Revalidate
 from .io import SyncReaderParams
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 What = str | os.PathLike[str]
 StoreChoice = AssetStore | Literal[False] | None
 
+_log = logging.getLogger("kithara")
 _lock = threading.Lock()
 _default: AssetStore | None = None
 
@@ -72,7 +74,8 @@ def open(
         headers: Sent to the origin of the URL, and to no other.
         timeout: Seconds that opening may take.
         offline: Ask nobody: what is in the cache plays, the rest raises `OfflineMiss`.
-        blocking: False: reads never wait, and answer None when nothing is here.
+        blocking: False: nothing waits, opening neither: what goes wrong is raised by the first read, and reads answer
+            None when nothing is here.
         revalidate: ``"never"``, ``"always"``, or seconds after which a cached file is asked about.
         on_event: Called with every event, in a thread of its own.
 
@@ -89,14 +92,22 @@ def open(
         options = replace(options, http=http)
     if revalidate is not None:
         options = replace(options, revalidate=revalidate)
-    bus = options.bus or EventBus(options.event_capacity)
-    options = replace(options, bus=bus)
+    listening = None
     if on_event is not None:
-        _listen(bus, on_event)
-    # The cache is not touched for a local file.
-    opening = FileSource.open(what, options, _lazily(what, store), headers=headers, offline=offline)
-    session = portal().run(_within(opening, timeout, os.fspath(what)))
-    reader = session.source(SyncReaderParams(blocking=blocking))
+        bus = options.bus or EventBus(options.event_capacity)
+        options = replace(options, bus=bus)
+        listening = _listen(bus, on_event)
+    try:
+        # The cache is not touched for a local file.
+        opening = FileSource.open(what, options, _lazily(what, store), headers=headers, offline=offline, wait=blocking)
+        session = portal().run(_within(opening, timeout, os.fspath(what)))
+        reader = session.source(SyncReaderParams(blocking=blocking))
+    except BaseException:
+        if listening is not None:
+            listening.close()
+        raise
+    if listening is not None:
+        reader.on_close(listening.close)
     reader.on_close(session.close)
     # Whoever listens stays here; what a pickled reader does elsewhere, it tells nobody.
     reader.recipe = functools.partial(
@@ -122,26 +133,29 @@ def _anywhere(text: str) -> str:
     return text if "://" in text or text.lower().startswith("file:") else os.path.abspath(text)
 
 
-async def _within(opening: Any, timeout: float | None, url: str) -> FileSession:
+async def _within(opening: Awaitable[FileSession], timeout: float | None, url: str) -> FileSession:
     try:
         async with asyncio.timeout(timeout):
-            session: FileSession = await opening
-            return session
+            return await opening
     except TimeoutError as exc:
         if isinstance(exc, NetTimeout):
             raise
         raise NetTimeout(f"opening took longer than {timeout} s", kind="total", url=url, operation="opening") from exc
 
 
-def _listen(bus: EventBus, on_event: Callable[[object], object]) -> None:
-    """Call *on_event* with every event of *bus* in a daemon thread that ends with the bus."""
+def _listen(bus: EventBus, on_event: Callable[[object], object]) -> Subscription:
+    """Call *on_event* with every event of *bus*, in a daemon thread that ends with the subscription."""
     subscription = bus.subscribe()
 
     def run() -> None:
         for event in subscription:
-            on_event(event)
+            try:
+                on_event(event)
+            except Exception:  # the caller's; it must not cost them the events that follow
+                _log.exception("on_event failed")
 
     threading.Thread(target=run, name="kithara-events", daemon=True).start()
+    return subscription
 
 
 def _after_fork_in_child() -> None:

@@ -4,41 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import tempfile
-import weakref
+import enum
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import cast
 
-from .._core.resource import FileResource, Resource
+from .._core.resource import Resource
+from .._core.store import Store
+from .._core.window import Window
 from ..assets import AssetStore, ResourceKey
 from ..errors import (
+    CacheCorrupt,
     Cancelled,
+    Closed,
     ContentEncodingRejected,
     HttpStatus,
     KitharaError,
-    OfflineMiss,
     ProtocolViolation,
     RangeMismatch,
     RepresentationChanged,
     StoreError,
-    redact_url,
 )
-from ..events import Committed, EventBus, Failed, Response
-from ..fetch import QUANTUM, Filler
+from ..events import Committed, EventBus, Failed, PhaseChanged, Response
+from ..fetch import QUANTUM, Filler, pour
 from ..media import MediaInfo, from_content_type, from_suffix, sniff
 from ..net import HttpClient, RangedBody, Representation
 from ..portal import portal
-from ..storage import StreamingResource, Validators
+from ..storage import Validators
 from ..storage.memory import AnyStreaming
 from .options import FileOptions
 
 SNIFF = 564
 """Bytes that tell every format we know apart."""
 
-ABOUT_THE_ENTITY = (RepresentationChanged, ContentEncodingRejected, ProtocolViolation, RangeMismatch)
+BROADCAST_WINDOW = 4 << 20
+"""Bytes of memory around the reader of a body that never ends."""
+
+ABOUT_THE_ENTITY = (RepresentationChanged, ContentEncodingRejected, ProtocolViolation, RangeMismatch, CacheCorrupt)
 """Errors after which what is held is worthless; losing the network is not among them."""
+
+GONE = (404, 410)
+
+
+class FilePhase(enum.Enum):
+    """How far a file is. Derived from its store."""
+
+    INIT = "init"
+    """Nobody has answered yet, and nothing is here."""
+    DOWNLOADING = "downloading"
+    COMPLETE = "complete"
+    """Everything is here, or nothing more will come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,99 +67,167 @@ class Request:
     store: AssetStore | None
     headers: Mapping[str, str] | None = None
     offline: bool = False
+    wait: bool = True
+    """Whether opening waits for the first answer."""
 
     @property
     def key(self) -> ResourceKey:
-        credentials = None
-        if self.headers:
-            secret = {name.lower(): value for name, value in self.headers.items()}
-            told = [f"{name}:{secret[name]}" for name in ("authorization", "cookie") if name in secret]
-            credentials = "\n".join(told) or None
-        return ResourceKey.from_url(self.url, query=self.options.query, credentials=credentials)
+        """The place in the cache. What is fetched with headers of the caller's is for those who send the same."""
+        http = self.options.http
+        headers = dict(http.headers) if isinstance(http, HttpClient) else {}
+        headers.update(self.headers or {})
+        told = sorted(f"{name.lower()}:{value}" for name, value in headers.items() if name.lower() not in IMPERSONAL)
+        return ResourceKey.from_url(self.url, query=self.options.query, credentials="\n".join(told) or None)
+
+
+IMPERSONAL = frozenset({"accept", "accept-language", "user-agent", "referer"})
+"""Headers that prove nothing, so that whoever sends another value still gets what is cached."""
 
 
 class Download:
     """A resource, what fills it, and how many sessions use it.
 
+    Args:
+        request: What is opened.
+        resource: Where its bytes go; committed, or to be filled once `start` is called.
+        client: Fetches it.
+        name: What the registry calls it.
+        changed: Told when the server has another representation than the one that is held.
+
     Attributes:
-        resource: Where the bytes are.
+        resource: Where the bytes go.
+        store: Where readers find them: the resource, or the window on a body without an end.
         representation: Which bytes these are, as far as the server or the cache said.
         ranges: Whether the server serves parts; None while nobody has asked it.
         media: Codec and container, as far as type, suffix and first bytes tell.
+        ended: Whether it was stopped.
     """
 
-    def __init__(self, request: Request, resource: Resource, client: HttpClient, *, owns_client: bool) -> None:
+    def __init__(
+        self,
+        request: Request,
+        resource: Resource,
+        client: HttpClient,
+        *,
+        name: object,
+        changed: Callable[[Download], None],
+    ) -> None:
+        self.name = name
+        self.client = client
         self.request = request
         self.resource = resource
+        self.store: Store = resource
         self.ranges: bool | None = None
-        self.users = 0
-        self._client = client
-        self._owns_client = owns_client
-        self._buses: list[EventBus] = []
+        self.ended = False
+        self._changed = changed
+        self._sessions: list[tuple[EventBus, FileOptions]] = []
+        self._digests: set[str] = set()
+        self._filler: Filler | None = None
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.representation = _held(resource)
+        self._phase = FilePhase.INIT
+        self.representation = held(resource)
         self.media = self._told_media()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────
 
-    def join(self, bus: EventBus) -> None:
+    @property
+    def usable(self) -> bool:
+        """Whether one more session may join."""
+        on_disk = getattr(self.resource, "on_disk", True)
+        return self.store is self.resource and on_disk and self.resource.status in ("active", "committed")
+
+    @property
+    def users(self) -> int:
+        """How many sessions there are."""
+        return len(self._sessions)
+
+    @property
+    def phase(self) -> FilePhase:
+        """How far it is."""
+        if self.store.status != "active":
+            return FilePhase.COMPLETE
+        known = self.ranges is not None or self.resource.total > 0
+        return FilePhase.DOWNLOADING if known else FilePhase.INIT
+
+    @property
+    def is_known(self) -> bool:
+        """Whether an answer has told what the resource is: here, in an earlier session, or in another process."""
+        return self._first.done() or self.unconfirmed or held(self.resource) != Representation()
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether bytes of an earlier session are served that no answer has confirmed to be the server's still."""
+        return self.ranges is None and self.resource.status != "committed" and self.resource.total > 0
+
+    def join(self, bus: EventBus, options: FileOptions) -> None:
         """One more session, whose listeners hear what happens."""
-        self.users += 1
-        self._buses.append(bus)
+        self._sessions.append((bus, options))
+        if options.sha256 is not None:
+            self._digests.add(options.sha256.lower())
+        self._adjust()
+        bus.publish(PhaseChanged(phase=self.phase))
 
-    async def leave(self, bus: EventBus) -> None:
-        """One session less; with the last one fetching stops and the rest is kept as a partial."""
-        self.users -= 1
-        self._buses.remove(bus)
-        if self.users == 0:
-            await self.stop()
+    def leave(self, bus: EventBus) -> None:
+        """One session less."""
+        self._sessions.remove(next(session for session in self._sessions if session[0] is bus))
+        self._adjust()
 
-    def start(self) -> None:
-        """Begin to fill."""
+    def _adjust(self) -> None:
+        if self._filler is not None and self._sessions:
+            self._filler.complete = self._is_to_complete()
+            self._filler.look()
+
+    def _is_to_complete(self) -> bool:
+        return self.request.store is not None and any(options.complete for _, options in self._sessions)
+
+    def start(self, *, in_order: bool = False) -> None:
+        """Begin to fill.
+
+        Args:
+            in_order: Have one transfer bring everything, because answers of this server do not fit together.
+        """
         options = self.request.options
-        filler = Filler(
+        self._filler = Filler(
             self.resource,
             self._fetch,
             self._answered,
             look_ahead=options.look_ahead,
-            complete=options.complete and self.request.store is not None,
+            complete=self._is_to_complete(),
+            in_order=in_order or not options.enable_range_seek,
+            retries=self.client.options.retries,
+            publish=self.publish,
+            finish=self._finish,
             failing=self._failing,
-            retries=self._client.options.retries,
-            publish=self._publish,
+            outgrown=self.discard,
             learned=self._learned,
         )
-        self._task = asyncio.get_running_loop().create_task(self._run(filler))
-
-    @property
-    def has_answer(self) -> bool:
-        """Whether an earlier session, or another process, had the answer that tells what the resource is."""
-        resource = self.resource
-        if not isinstance(resource, StreamingResource):
-            return False
-        return resource.resumed or (not resource.is_writer and resource.validators != Validators())
+        self._task = asyncio.get_running_loop().create_task(self._run(self._filler))
 
     async def first_answer(self) -> None:
         """Wait for the validated headers of the first answer. Raises what came instead."""
         watch = self.resource.when(0, QUANTUM, lambda: None)
         try:
             await asyncio.shield(self._first)
+        except KitharaError as exc:
+            raise exc.renewed() from exc
         finally:
             self.resource.forget(watch)
 
     async def stop(self) -> None:
         """Stop fetching; keep what is here. Whoever still waits for a missing byte gets `Cancelled`."""
+        self.ended = True
         if self._task is not None:
-            self._task.cancel()
+            if self._filler is not None and not self._filler.over:
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
         if self.resource.status == "active":
             if isinstance(self.resource, AnyStreaming):
                 with contextlib.suppress(KitharaError):
                     await asyncio.to_thread(self.resource.checkpoint, durable=True)
             self.resource.cancel()
-        if self._owns_client:
-            await self._client.close()
+        if isinstance(self.store, Window):
+            self.store.cancel()
         self._settle_first(Cancelled("the session was closed", url=self.request.url))
 
     async def _run(self, filler: Filler) -> None:
@@ -153,29 +238,38 @@ class Download:
             raise
         finally:
             portal().forget(self)
-        status = self.resource.status
-        if status == "committed":
-            self._publish(Committed(length=self.resource.length or 0))
-        elif status == "failed":
-            self._publish(Failed(error=self._error()))
-        if status == "committed":
+        if self.resource.status == "committed":
+            self.publish(Committed(length=self.resource.length or 0))
             self._settle_first(None)
-        else:
-            self._settle_first(self._error())
+        elif self.resource.status == "failed":
+            error = self._error()
+            self.publish(Failed(error=error))
+            self._settle_first(error)
+        self._tell_phase()
 
     async def _failing(self, error: BaseException) -> None:
-        """Keep what is worth going on from, drop the rest; done before readers hear of it and may open it anew."""
-        entity = isinstance(error, ABOUT_THE_ENTITY) or (isinstance(error, HttpStatus) and error.status in (404, 410))
-        store = self.request.store
-        with contextlib.suppress(StoreError):
-            if store is not None and (entity or self.resource.total == 0):
-                await asyncio.to_thread(store.remove_resource, self.request.key)
-            elif isinstance(self.resource, AnyStreaming):
+        """Drop from the cache what is worthless now; else let the next session go on from it."""
+        if isinstance(error, RepresentationChanged):
+            self._changed(self)
+        worthless = isinstance(error, ABOUT_THE_ENTITY) or (isinstance(error, HttpStatus) and error.status in GONE)
+        if worthless or self.resource.total == 0:
+            await self.discard()
+        elif isinstance(self.resource, AnyStreaming):
+            with contextlib.suppress(KitharaError):
                 await asyncio.to_thread(self.resource.checkpoint, durable=True)
 
+    async def discard(self) -> None:
+        """Remove it from the cache; open readers keep what they have, and the next open starts anew."""
+        if self.request.store is not None:
+            with contextlib.suppress(StoreError, Closed):
+                if getattr(self.resource, "on_disk", False):
+                    await asyncio.to_thread(self.request.store.remove_resource, self.request.key)
+
     def _error(self) -> BaseException:
+        """Why the resource has failed."""
+        missing = self.resource.covered_until(0)
         try:
-            self.resource.wait_range(self.resource.covered_until(0), self.resource.covered_until(0) + 1, 0)
+            self.resource.wait_range(missing, missing + 1, 0)
         except KitharaError as exc:
             return exc.__cause__ or exc
         return Cancelled("the transfer ended", url=self.request.url)
@@ -189,18 +283,22 @@ class Download:
             self._first.set_exception(error)
             self._first.exception()  # perhaps nobody waits for it any more
 
-    def _publish(self, event: object) -> None:
-        for bus in self._buses:
+    def publish(self, event: object) -> None:
+        """Tell every session's listeners."""
+        for bus in {bus for bus, _ in self._sessions}:
             bus.publish(event)
+
+    def _tell_phase(self) -> None:
+        if self.phase is not self._phase:
+            self._phase = self.phase
+            self.publish(PhaseChanged(phase=self._phase))
 
     # ── what the filler asks ─────────────────────────────────────────────────────────────────
 
     def _fetch(
         self, start: int, stop: int | None, *, priority: Callable[[], int]
     ) -> AbstractAsyncContextManager[RangedBody]:
-        if not self.request.options.enable_range_seek and start == 0:
-            stop = None
-        return self._client.stream(
+        return self.client.stream(
             self.request.url,
             start,
             stop,
@@ -211,19 +309,23 @@ class Download:
 
     async def _answered(self, body: RangedBody) -> None:
         told = body.representation
+        if told.total == 0:
+            raise ProtocolViolation(
+                "the body is empty; is this the URL of a file?", url=self.request.url, operation="opening"
+            )
         if self.ranges is None or (self.representation.total is None and told.total is not None):
-            held = self.representation
+            known = self.representation
             self.representation = Representation(
-                total=told.total if told.total is not None else held.total,
-                etag=told.etag or held.etag,
-                last_modified=told.last_modified or held.last_modified,
-                date=told.date or held.date,
-                content_type=told.content_type or held.content_type,
+                total=known.total if told.total is None else told.total,
+                etag=told.etag or known.etag,
+                last_modified=told.last_modified or known.last_modified,
+                date=told.date or known.date,
+                content_type=told.content_type or known.content_type,
             )
             self.ranges = body.ranges
             self.media = self._told_media()
             await self._describe()
-        self._publish(
+        self.publish(
             Response(
                 status=body.status,
                 length=self.representation.total,
@@ -232,38 +334,45 @@ class Download:
                 stop=body.stop,
             )
         )
-        if not self._first.done():
-            self._first.set_result(None)
+        if body.endless and not self.resource.cursors:
+            await self._broadcast(body)
+        self._settle_first(None)
+        self._tell_phase()
+
+    async def _broadcast(self, body: RangedBody) -> None:
+        """Let readers follow *body*, which has no end and is not kept, through a window of memory."""
+        if self.store is self.resource:
+            self.store = Window(BROADCAST_WINDOW, forward_only=True)
+            self.store.label = self.resource.label
+            await self.discard()
+        self._settle_first(None)
+        self._tell_phase()
+        await pour(body, cast(Window, self.store))
+        self.resource.cancel()  # nothing is left to fill
 
     async def _describe(self) -> None:
-        known = self.representation
         if isinstance(self.resource, AnyStreaming):
-            validators = Validators(
-                total=known.total,
-                etag=known.etag,
-                last_modified=known.last_modified,
-                date=known.date,
-                content_type=known.content_type,
-                unvalidated=known.if_range is None,
-            )
-            await asyncio.to_thread(self.resource.describe, validators)
-        elif known.total is not None and self.resource.length is None:
-            self.resource.set_length(known.total)
+            await asyncio.to_thread(self.resource.describe, validators(self.representation))
+        elif self.representation.total is not None and self.resource.length is None:
+            self.resource.set_length(self.representation.total)
 
     def _learned(self) -> None:
         """Another process had an answer, and told it."""
-        self.representation = _held(self.resource)
+        self.representation = held(self.resource)
         self.media = self._told_media()
-        if not self._first.done():
-            self._first.set_result(None)
+        self._settle_first(None)
+        self._tell_phase()
+
+    def _finish(self) -> None:
+        """Commit what is whole, if it has the digests asked for. Runs in a worker thread."""
+        prove(self.resource, self._digests)
+        self.resource.commit()
 
     def _told_media(self) -> MediaInfo | None:
         """What first bytes, type and suffix say, in this order of trust."""
         head = bytearray(SNIFF)
-        media = sniff(bytes(head[: self.resource.read_at(0, head)]))
-        for other in (from_content_type(self.representation.content_type), from_suffix(self.request.url)):
-            media = other if media is None else media
-        return media
+        sniffed = sniff(bytes(head[: self.store.read_at(0, head)]))
+        return agreed(sniffed, from_content_type(self.representation.content_type), from_suffix(self.request.url))
 
     def look_at_media(self) -> MediaInfo | None:
         """Codec and container, looked up once more now that bytes may be here."""
@@ -271,103 +380,59 @@ class Download:
         return self.media
 
 
-# ── opening ──────────────────────────────────────────────────────────────────────────────────
+def agreed(*witnesses: MediaInfo | None) -> MediaInfo | None:
+    """What the first of *witnesses* that knows anything says, with what those add that do not contradict it."""
+    media: MediaInfo | None = None
+    for witness in witnesses:
+        if media is None:
+            media = witness
+        elif witness is not None and witness.container == media.container:
+            media = media.over(witness)
+    return media
 
 
-class Downloads:
-    """The downloads under way on one loop, so that two sessions on one cache entry are one transfer."""
-
-    def __init__(self) -> None:
-        self._shared: dict[tuple[int, str], Download] = {}
-        self._opening = asyncio.Lock()
-
-    async def open(self, request: Request, bus: EventBus) -> Download:
-        """The download of *request*: one of this process, a cache hit, or a new one whose first answer is here.
-
-        Raises:
-            KitharaError: whatever the first answer, the cache or policy say; nothing is left in the cache then.
-        """
-        place = None if request.store is None else (id(request.store), request.key.path)
-        async with self._opening:
-            download = None if place is None else self._shared.get(place)
-            if download is None or download.resource.status not in ("active", "committed"):
-                download = await self._begin(request)
-                if place is not None:
-                    self._shared[place] = download
-            download.join(bus)
-        try:
-            if download.resource.status == "active" and not download.has_answer:
-                await download.first_answer()
-        except BaseException:
-            await self.release(download, bus)
-            raise
-        return download
-
-    async def release(self, download: Download, bus: EventBus) -> None:
-        """End one session's use of *download*."""
-        if download.users == 1:
-            for place, shared in list(self._shared.items()):
-                if shared is download:
-                    del self._shared[place]
-        await download.leave(bus)
-
-    async def _begin(self, request: Request) -> Download:
-        resource = await asyncio.to_thread(_open_resource, request)
-        http = request.options.http
-        client = http if isinstance(http, HttpClient) else HttpClient(http)
-        download = Download(request, resource, client, owns_client=client is not http)
-        if resource.status != "active":
-            return download
-        if request.offline:
-            miss = OfflineMiss("offline, and not in the cache", url=request.url)
-            resource.fail(miss)
-            if resource.total == 0:
-                if request.store is not None:
-                    await asyncio.to_thread(request.store.remove_resource, request.key)
-                raise miss
-            return download
-        download.start()
-        portal().at_close(download, download.stop)
-        return download
-
-
-_registries: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Downloads] = weakref.WeakKeyDictionary()
-
-
-def downloads() -> Downloads:
-    """The downloads of the running loop, which is the portal's."""
-    return _registries.setdefault(asyncio.get_running_loop(), Downloads())
-
-
-def _open_resource(request: Request) -> Resource:
-    if request.store is None:
-        return temporary_resource(request.url)
-    resource = request.store.open_streaming(request.key)
-    if resource.resumed and not request.offline and _held(resource).if_range is None:
-        length = resource.length
-        if length is None or resource.next_gap(0, length) is not None:
-            # Nothing can vouch that bytes of an earlier session and those to come are of one representation.
-            resource = request.store.supersede(request.key)
-    resource.label = redact_url(request.url)
-    return resource
-
-
-def _held(resource: Resource) -> Representation:
+def held(resource: Resource) -> Representation:
     """Which bytes *resource* holds, as far as it remembers."""
-    held = getattr(resource, "validators", Validators())
+    known = getattr(resource, "validators", Validators())
     return Representation(
-        total=held.total,
-        etag=held.etag,
-        last_modified=held.last_modified,
-        date=held.date,
-        content_type=held.content_type,
+        total=known.total,
+        etag=known.etag,
+        last_modified=known.last_modified,
+        date=known.date,
+        content_type=known.content_type,
     )
 
 
-def temporary_resource(url: str) -> FileResource:
-    """A resource in a nameless file that is gone with its last reader."""
-    fd, name = tempfile.mkstemp(prefix="kithara-")
-    os.unlink(name)
-    resource = FileResource(fd)
-    resource.label = redact_url(url)
-    return resource
+def validators(known: Representation) -> Validators:
+    """*known*, as a resource remembers it."""
+    return Validators(
+        total=known.total,
+        etag=known.etag,
+        last_modified=known.last_modified,
+        date=known.date,
+        content_type=known.content_type,
+        unvalidated=known.if_range is None,
+    )
+
+
+def prove(resource: Resource, digests: set[str]) -> None:
+    """Check the whole *resource* against SHA-256 *digests*, in hexadecimal. Reads all of it.
+
+    Raises:
+        CacheCorrupt: it has another.
+    """
+    if not digests:
+        return
+    whole = hashlib.sha256()
+    piece = bytearray(1 << 20)
+    offset = 0
+    while size := resource.read_at(offset, piece):
+        whole.update(memoryview(piece)[:size])
+        offset += size
+    for digest in digests:
+        if digest != whole.hexdigest():
+            raise CacheCorrupt(
+                f"the SHA-256 digest is {whole.hexdigest()} instead of {digest}",
+                url=str(resource.label),
+                operation="committing",
+            )

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import enum
+import concurrent.futures
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from .._core.reader import SyncReader
 from ..assets import AssetId
 from ..errors import Closed
-from ..events import EventBus, PhaseChanged, Seeked, Subscription
-from ..io import SyncReaderParams, read_chunk
+from ..events import EventBus, Seeked, Subscription
+from ..io import ChunkReader, SyncReaderParams
 from ..media import MediaInfo
 from ..portal import portal
+from .download import FilePhase
 from .range_policy import resolve_seek
+from .segments import INDEX_LIMIT, FileSegmentIndex
 
 if TYPE_CHECKING:
     from .download import Download
     from .source import FileSource
 
-
-class FilePhase(enum.Enum):
-    """How far a file is. Derived from its store."""
-
-    INIT = "init"
-    """Nothing has come yet."""
-    DOWNLOADING = "downloading"
-    COMPLETE = "complete"
-    """Everything is here, or nothing more will come."""
+CLOSING_TIME = 0.8
+"""Seconds that `FileSession.close` waits for what it began; the rest goes on by itself."""
 
 
 class FileSession:
@@ -51,6 +46,7 @@ class FileSession:
         *,
         asset_id: AssetId,
         url: str,
+        owns_bus: bool = True,
         download: Download | None = None,
         release: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -58,12 +54,16 @@ class FileSession:
         self.url = url
         self.bus = bus
         self._source = source
+        self._owns_bus = owns_bus
         self._download = download
         self._release = release
-        self._streams: list[FileStream] = []
+        self._portal = portal()
+        self._streams: weakref.WeakSet[FileStream] = weakref.WeakSet()
+        self._latest: weakref.ref[FileStream] | None = None
+        self._next_start = 0
+        self._index: FileSegmentIndex | None = None
+        self._index_tried = False
         self._closed = False
-        self._phase: FilePhase | None = None
-        self._watch_phase()
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,9 +74,9 @@ class FileSession:
         await self.stop()
 
     def __del__(self) -> None:
-        if not self._closed and self._release is not None and not portal().closed:
-            self._closed = True
-            portal().submit(_release(self._release))
+        self._begin_to_end()
+
+    # ── what it is ───────────────────────────────────────────────────────────────────────────
 
     @property
     def length(self) -> int | None:
@@ -86,9 +86,7 @@ class FileSession:
     @property
     def media(self) -> MediaInfo | None:
         """Codec and container, as far as known."""
-        if self._download is not None and self._download.resource.contains_range(0, 1):
-            return self._download.look_at_media()
-        return self._source.media
+        return self._source.media if self._download is None else self._download.look_at_media()
 
     @property
     def status(self) -> str:
@@ -98,19 +96,41 @@ class FileSession:
     @property
     def phase(self) -> FilePhase:
         """How far it is."""
-        if self._source.store.status != "active":
-            return FilePhase.COMPLETE
-        started = self._download is None or self._download.resource.total > 0
-        return FilePhase.DOWNLOADING if started else FilePhase.INIT
+        return FilePhase.COMPLETE if self._download is None else self._download.phase
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether it serves bytes of an earlier session that the server has not yet confirmed to be still its."""
+        return self._download is not None and self._download.unconfirmed
+
+    @property
+    def segment_index(self) -> FileSegmentIndex | None:
+        """Where the fragments of a fragmented mp4 are; None until every byte is here, and for everything else.
+
+        Looked for once; that reads the headers of the file's boxes.
+        """
+        if not self._index_tried and self.status == "committed":
+            self._index_tried = True
+            media = self.media
+            if media is None or media.container in ("mp4", "fmp4", None):
+                self._index = FileSegmentIndex.build(self._source.store, limit=INDEX_LIMIT)
+        return self._index
+
+    # ── its bytes ────────────────────────────────────────────────────────────────────────────
 
     def stream(self, chunk: int = 64 << 10) -> FileStream:
         """The bytes from 0 to the true end, as an async iterator with a position of its own.
 
-        A fatal error is raised once; then the iterator is exhausted.
+        A fatal error is raised once; then the iterator is exhausted. Where `seek_bytes` was called while there was no
+        stream, it begins there.
         """
         self._check()
-        stream = FileStream(self._reader(blocking=False), chunk)
-        self._streams.append(stream)
+        stream = FileStream(self._reader(), chunk)
+        if self._next_start:
+            stream.seek(self._next_start)
+            self._next_start = 0
+        self._streams.add(stream)
+        self._latest = weakref.ref(stream)
         return stream
 
     async def seek_bytes(self, position: int) -> int:
@@ -125,10 +145,13 @@ class FileSession:
         """
         self._check()
         store = self._source.store
-        target = resolve_seek(position, length=store.length, known=store.covered_until(0), url=self.url)
-        if not self._streams:
-            self.stream()
-        self._streams[-1].seek(target)
+        known = store.covered_until(0)
+        target = resolve_seek(position, length=store.length, known=known, url=self.url)
+        stream = None if self._latest is None else self._latest()
+        if stream is None or stream.over:
+            self._next_start = target
+        else:
+            stream.seek(target)
         self.bus.publish(Seeked(position=target, cached=store.contains_range(target, target + 1)))
         return target
 
@@ -148,122 +171,99 @@ class FileSession:
         """What happens from now on: ``async for event in session.events()``."""
         return self.bus.subscribe()
 
+    # ── its end ──────────────────────────────────────────────────────────────────────────────
+
     async def stop(self) -> None:
         """End it: fetching stops, the rest is kept as a partial. Iterators end. May be repeated."""
-        if self._closed:
-            return
-        self._closed = True
-        for stream in self._streams:
-            stream.close()
-        if self._release is not None:
-            await portal().arun(_release(self._release))
-        self.bus.close()
+        ending = self._begin_to_end()
+        if ending is not None:
+            await asyncio.wrap_future(ending)
 
     def close(self) -> None:
-        """`stop`, for a thread without a loop. On the portal's own thread it only begins to."""
-        if self._closed:
-            return
-        self._closed = True
-        for stream in self._streams:
-            stream.close()
-        if self._release is not None and not portal().closed:
-            ending = portal().submit(_release(self._release))
-            if not portal().here:
-                ending.result()
-        self.bus.close()
+        """`stop`, for a thread without a loop. Waits at most 0.8 s, and in the portal's own thread not at all."""
+        ending = self._begin_to_end()
+        if ending is not None and not self._portal.here:
+            concurrent.futures.wait([ending], timeout=CLOSING_TIME)
 
-    def _reader(self, *, blocking: bool) -> SyncReader:
-        return SyncReader(self._source, SyncReaderParams(blocking=blocking))
+    async def discard(self) -> None:
+        """Remove it from the cache, because it is not what it should be. The session stays open."""
+        if self._download is not None:
+            await self._portal.arun(self._download.discard())
+
+    def _begin_to_end(self) -> concurrent.futures.Future[None] | None:
+        """Begin to end; what to wait for, or None when there is nothing or it has begun already."""
+        if self._closed:
+            return None
+        self._closed = True
+        for stream in list(self._streams):
+            stream.close()
+        if self._owns_bus:
+            self.bus.close()
+        if self._release is None or self._portal.closed:
+            return None
+        return self._portal.submit(_run(self._release))
+
+    def _reader(self) -> SyncReader:
+        return SyncReader(self._source, SyncReaderParams(blocking=False))
 
     def _check(self) -> None:
         if self._closed:
             raise Closed("the session is closed", url=self.url)
 
-    def _watch_phase(self) -> None:
-        """Publish each phase once, when the store gets there."""
-        phase = self.phase
-        if phase is self._phase:
-            return
-        self._phase = phase
-        self.bus.publish(PhaseChanged(phase=phase))
-        if phase is FilePhase.INIT:
-            here = weakref.WeakMethod(self._watch_phase)
-            self._source.store.when(0, 1, lambda: _call(here))
-
 
 class FileStream:
-    """The bytes of a session from its position to the true end, as they arrive."""
+    """The bytes of a session from its position to the true end, as they arrive. Dropping it ends it."""
 
     def __init__(self, reader: SyncReader, chunk: int) -> None:
-        self._reader = reader
-        self._chunk = chunk
-        self._moved: asyncio.Future[None] | None = None
-        self._over = False
+        self._chunks = ChunkReader(reader, chunk)
+        self.over = False
+        """Whether it is exhausted or closed."""
+
+    def __del__(self) -> None:
+        self.close()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._over:
-            epoch = self._reader.epoch
+        if not self.over:
             try:
-                data = await self._next()
-            except BaseException:
+                data = await self._chunks.next()
+            except BaseException as exc:
+                if self.over and isinstance(exc, Closed):
+                    raise StopAsyncIteration from exc
                 self.close()
                 raise
-            if self._reader.epoch != epoch and data is None:
-                continue
             if data:
                 return data
             self.close()
         raise StopAsyncIteration
 
-    async def _next(self) -> bytes | None:
-        """The next chunk; None when a seek made waiting for it stale."""
-        self._moved = moved = asyncio.get_running_loop().create_future()
-        reading = asyncio.ensure_future(read_chunk(self._reader, self._chunk))
-        both: list[asyncio.Future[Any]] = [reading, moved]
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            return reading.result() if reading.done() else None
-        finally:
-            self._moved = None
-            if not reading.done():
-                reading.cancel()
-
     @property
     def position(self) -> int:
         """The offset of the next byte."""
-        return self._reader.tell()
+        return self._chunks.reader.tell()
 
     def seek(self, position: int) -> None:
-        """Go on at *position*."""
-        if self._over:
+        """Go on at *position*.
+
+        Raises:
+            Closed: it is exhausted.
+        """
+        if self.over:
             raise Closed("the stream is at its end")
-        self._reader.seek(position)
-        moved = self._moved
-        if moved is not None:
-            moved.get_loop().call_soon_threadsafe(lambda: None if moved.done() else moved.set_result(None))
+        self._chunks.seek(position)
 
     def close(self) -> None:
         """End it."""
-        if not self._over:
-            self._over = True
-            self._reader.close()
-            moved = self._moved
-            if moved is not None:
-                moved.get_loop().call_soon_threadsafe(lambda: None if moved.done() else moved.set_result(None))
+        if not self.over:
+            self.over = True
+            self._chunks.close()
 
     async def aclose(self) -> None:
         """`close`, as async generators have it."""
         self.close()
 
 
-async def _release(release: Callable[[], Awaitable[None]]) -> None:
+async def _run(release: Callable[[], Awaitable[None]]) -> None:
     await release()
-
-
-def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:
-    found = method()
-    if found is not None:
-        found()

@@ -12,12 +12,13 @@ from .._core.resource import FileResource
 from .._core.store import Store
 from ..assets import AssetId, AssetStore
 from ..errors import LocalFileError, PolicyDenied
-from ..events import EventBus, Started
+from ..events import EventBus, PhaseChanged, Started
 from ..io import wait_range
 from ..media import MediaInfo, from_suffix, sniff
 from ..portal import portal
 from ..source import OpenedSource, WaitOutcome
-from .download import SNIFF, Request, downloads
+from .download import SNIFF, FilePhase, Request, agreed
+from .downloads import downloads
 from .options import FileOptions, FileParams
 from .session import FileSession
 
@@ -64,16 +65,17 @@ class FileSource:
         *,
         headers: Mapping[str, str] | None = None,
         offline: bool = False,
+        wait: bool = True,
     ) -> Opening:
         """Open *url* (http, https, file: or a path): ``await`` it, or use it as an async context manager.
 
         Returns, once awaited, a `FileSession` whose length and media are known: after the first answer's headers or a
-        cache hit.
+        cache hit. With *wait* False it does not wait for the answer, and errors come with the first read.
 
         Raises:
             KitharaError: a 404, policy, offline and unhappy disks show here.
         """
-        return Opening(os.fspath(url), options or FileOptions(), store, headers, offline)
+        return Opening(os.fspath(url), options or FileOptions(), store, headers, offline, wait)
 
     @classmethod
     def open_with_cache(
@@ -99,12 +101,9 @@ class Opening:
         store: AssetStore | None,
         headers: Mapping[str, str] | None,
         offline: bool,
+        wait: bool,
     ) -> None:
-        self._url = url
-        self._options = options
-        self._store = store
-        self._headers = headers
-        self._offline = offline
+        self._request = Request(url=url, options=options, store=store, headers=headers, offline=offline, wait=wait)
         self._session: FileSession | None = None
 
     def __await__(self) -> Generator[object, None, FileSession]:
@@ -121,29 +120,38 @@ class Opening:
             await self._session.stop()
 
     async def _open(self) -> FileSession:
-        bus = self._options.bus or EventBus(self._options.event_capacity)
-        path = local_path(self._url)
-        if path is not None:
-            resource, media = open_local(path)
-            source = FileSource(resource, media)
-            return FileSession(source, bus, asset_id=AssetId.named(path), url=path)
-        request = Request(
-            url=self._url, options=self._options, store=self._store, headers=self._headers, offline=self._offline
-        )
-        return await portal().arun(open_remote(request, bus))
+        request = self._request
+        bus = request.options.bus or EventBus(request.options.event_capacity)
+        owns_bus = request.options.bus is None
+        path = local_path(request.url)
+        if path is None:
+            return await portal().arun(open_remote(request, bus, owns_bus))
+        resource, media = open_local(path)
+        bus.publish(Started(url=path, cached=resource.total))
+        bus.publish(PhaseChanged(phase=FilePhase.COMPLETE))
+        source = FileSource(resource, media)
+        return FileSession(source, bus, asset_id=AssetId.named(path), url=path, owns_bus=owns_bus)
 
 
-async def open_remote(request: Request, bus: EventBus) -> FileSession:
+async def open_remote(request: Request, bus: EventBus, owns_bus: bool) -> FileSession:
     """The session on *request*. Runs on the portal's loop."""
     registry = downloads()
     download = await registry.open(request, bus)
     bus.publish(Started(url=download.resource.label or "", cached=download.resource.total))
-    source = FileSource(download.resource, download.look_at_media())
+    source = FileSource(download.store, download.look_at_media())
 
     async def release() -> None:
         await registry.release(download, bus)
 
-    return FileSession(source, bus, asset_id=request.key.asset_id, url=request.url, download=download, release=release)
+    return FileSession(
+        source,
+        bus,
+        asset_id=request.key.asset_id,
+        url=request.url,
+        owns_bus=owns_bus,
+        download=download,
+        release=release,
+    )
 
 
 def local_path(url: str) -> str | None:
@@ -186,9 +194,7 @@ def open_local(path: str) -> tuple[FileResource, MediaInfo | None]:
     resource = FileResource(fd, committed=True)
     resource.label = path
     head = bytearray(SNIFF)
-    media = sniff(bytes(head[: resource.read_at(0, head)]))
-    suffix = from_suffix(quote(path))
-    return resource, media.over(suffix) if media is not None and suffix is not None else media or suffix
+    return resource, agreed(sniff(bytes(head[: resource.read_at(0, head)])), from_suffix(quote(path)))
 
 
 class File:

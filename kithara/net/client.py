@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 from ..errors import (
@@ -14,6 +15,7 @@ from ..errors import (
     NetTimeout,
     PolicyDenied,
     RangeMismatch,
+    RepresentationChanged,
     TooLarge,
 )
 from .answers import WHOLE, Asked, Where, accept, coding, content_length, refuse_coding, unexpected
@@ -94,6 +96,11 @@ class HttpClient:
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Sent with every request to the origin that the caller names."""
+        return self._headers
 
     def _pool(self) -> Pool:
         if self._closed:
@@ -227,6 +234,46 @@ class HttpClient:
                 return Probe(url=found.url, representation=asked, ranges=found.ranges, trust=found.trust)
         return found
 
+    async def revalidate(
+        self,
+        url: str,
+        known: Representation,
+        *,
+        headers: Mapping[str, str] | None = None,
+        priority: int = 0,
+    ) -> Representation | None:
+        """*known* as confirmed by a new answer, or None when *url* has another representation now. One attempt.
+
+        Asks with ``If-None-Match``, or ``If-Modified-Since``; no body is read, whatever the server sends. Without any
+        validator nothing can be confirmed.
+
+        Raises `HttpStatus` and the other `NetError`.
+        """
+        wanted = {"Accept-Encoding": "identity"}
+        if known.etag is not None:
+            wanted["If-None-Match"] = checked_value("If-None-Match", known.etag)
+        elif known.last_modified is not None:
+            wanted["If-Modified-Since"] = checked_value("If-Modified-Since", known.last_modified)
+        else:
+            return None
+        call = self._call(url, headers, None, None, "asking whether it has changed")
+        pool = self._pool()
+        with await pool.slots.take(priority):
+            arrived = await self._arrive(pool, call, wanted)
+            answer = arrived.answer
+            if answer.status == 304:
+                answer.release()
+            else:
+                answer.close()
+        where: Where = {"url": arrived.target.text, "operation": call.operation}
+        if answer.status != 304 and answer.status not in WHOLE:
+            raise unexpected(answer.status, answer.reason, answer.headers, where)
+        told = representation_of(answer.headers, None if answer.status == 304 else content_length(answer.headers))
+        same = known.etag is None or told.etag is not None or answer.status == 304
+        if not same or known.conflict(told) is not None:
+            return None
+        return replace(known, date=told.date or known.date)
+
     # ── one exchange ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _call(
@@ -286,9 +333,10 @@ class HttpClient:
             try:
                 asked = Asked(start, stop, ranged, known, self.options.max_resource_bytes)
                 return self._accept(pool, call, arrived, asked)
-            except RangeMismatch:
+            except (RangeMismatch, RepresentationChanged) as exc:
                 arrived.answer.close()
-                if fresh:
+                # On a connection that was used before, it may be the rest of what somebody put behind an older answer.
+                if fresh or (isinstance(exc, RepresentationChanged) and arrived.answer.wire.uses < 2):
                     raise
                 fresh = True
             except HttpStatus as exc:

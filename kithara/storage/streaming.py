@@ -193,7 +193,10 @@ class StreamingResource(FileResource):
             self._reserve()
         if validators != self.validators:
             self.validators = validators
-            self._dirty_since = self._dirty_since or time.monotonic()
+            if self.status == "committed":
+                self._keeper.saved(self)
+            else:
+                self._dirty_since = self._dirty_since or time.monotonic()
         with self._writing:
             self._publish()
 
