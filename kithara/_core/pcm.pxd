@@ -9,3 +9,5 @@ cdef extern from "pcm.h" nogil:
 
 cdef enum:
     MAX_CHANNELS = 64
+    # Copies from this size on let go of the GIL: below it, waiting to get it back costs more than the copy.
+    RELEASE_FROM = 65536

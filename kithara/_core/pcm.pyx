@@ -9,9 +9,6 @@ FORMATS = {**{name: (code, False) for name, code in DEF_FORMATS.items()},
 DTYPES = {"int16": KT_TO_I16, "int32": KT_TO_I32, "float32": KT_TO_F32, "float64": KT_TO_F64}
 del DEF_FORMATS
 
-# Copies from this size on let go of the GIL: below it, waiting to get it back costs more than the copy.
-cdef Py_ssize_t RELEASE_FROM = 64 * 1024
-
 
 def interleave(tuple planes, int format, bint planar, Py_ssize_t channels, Py_ssize_t start, Py_ssize_t frames,
                object out, Py_ssize_t at, int dtype):

@@ -20,7 +20,7 @@ from ..errors import DecodeError, UnsupportedMedia
 from .pcm import RAW_FORMATS
 from .track import Track
 
-__all__ = ["Codec", "Frame", "open_codec"]
+__all__ = ["Codec", "Frame", "RawFrame", "open_codec"]
 
 _NAMES = {
     "aac": "aac",
@@ -55,6 +55,7 @@ class Frame(Protocol):
     """What a codec emits; PyAV's AudioFrame is one."""
 
     samples: int
+    sample_rate: int
 
     @property
     def planes(self) -> tuple[Buffer, ...]: ...
@@ -63,11 +64,12 @@ class Frame(Protocol):
 class RawFrame:
     """A packet of PCM as the frame it already is."""
 
-    __slots__ = ("planes", "samples")
+    __slots__ = ("planes", "sample_rate", "samples")
 
-    def __init__(self, data: Buffer, samples: int) -> None:
-        self.planes: tuple[Buffer, ...] = (data,)
+    def __init__(self, planes: tuple[Buffer, ...], samples: int, rate: int) -> None:
+        self.planes = planes
         self.samples = samples
+        self.sample_rate = rate
 
 
 class Codec:
@@ -75,7 +77,8 @@ class Codec:
 
     Attributes:
         rate, channels, layout: Of what it emits, known after the first frame.
-        format, planar: The code of its samples, and whether each channel has a plane of its own.
+        format, planar, lanes: The code of its samples, whether each channel has its own plane, how many planes.
+        watched: Whether its frames may change without their planes or their rate showing it.
     """
 
     def __init__(self, track: Track) -> None:
@@ -85,6 +88,11 @@ class Codec:
         self.layout = ""
         self.format = -1
         self.planar = False
+        self.lanes = 1
+        self.watched = False
+
+    def look(self, frame: Any) -> None:
+        """Take over what *frame* is like: format, rate, channels."""
 
     def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
         """The frames that *data*, nominally *samples* ticks, completes.
@@ -117,7 +125,7 @@ class RawCodec(Codec):
         self.format = RAW_FORMATS[track.codec]
 
     def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
-        return (RawFrame(data, samples),)
+        return (RawFrame((data,), samples, self.rate),)
 
 
 class LibavCodec(Codec):
@@ -128,6 +136,7 @@ class LibavCodec(Codec):
         if track.codec not in _NAMES:
             raise UnsupportedMedia(f"codec {track.codec!r} in {track.container}")
         self._name = ""
+        self.watched = True
         self._target: tuple[int, int, str] | None = None
         self._resampler: av.AudioResampler | None = None
         self._priming = track.codec == "vorbis"
@@ -159,21 +168,18 @@ class LibavCodec(Codec):
             raise DecodeError(f"damaged {self.track.codec} packet: {exc}") from exc
         if self._target is not None:
             frames = self._converted(frames)
-        for frame in frames:
-            if (
-                frame.format.name != self._name
-                or frame.sample_rate != self.rate
-                or frame.layout.nb_channels != self.channels
-            ):
-                self._look(frame)
+        if self.watched:
+            for frame in frames:
+                self.look(frame)
         if self._priming:  # Vorbis' first packet gives nothing true, only the window the second one needs
             self._priming = False
             return ()
         return frames
 
-    def _look(self, frame: av.AudioFrame) -> None:
-        """Take over what the frames are like from now on."""
+    def look(self, frame: Any) -> None:
         name = frame.format.name
+        if name == self._name and frame.sample_rate == self.rate and frame.layout.nb_channels == self.channels:
+            return
         if name not in FORMATS:
             raise UnsupportedMedia(f"samples of format {name}")
         self._name = name
@@ -181,6 +187,9 @@ class LibavCodec(Codec):
         self.rate = frame.sample_rate
         self.channels = frame.layout.nb_channels
         self.layout = frame.layout.name
+        self.lanes = self.channels if self.planar else 1
+        # What always comes as float planes shows every change in their number; the rest is looked at frame by frame.
+        self.watched = name != "fltp"
 
     def conform(self, rate: int, channels: int) -> None:
         layout = f"{channels}c" if channels > 2 else ("mono", "stereo")[channels - 1]

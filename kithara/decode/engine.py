@@ -6,11 +6,15 @@ Positions here are frames at the codec's output rate. The *raw* clock counts all
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
-from .._core.pcm import DTYPES, interleave, silence
+from typing_extensions import Buffer
+
+from .._core.pcm import DTYPES
+from .._core.pour import Pour
 from ..errors import DecodeError
-from .codec import Codec, Frame, open_codec
+from .codec import Codec, Frame, RawFrame, open_codec
 from .gapless import CODEC_PRIMING, SBR_DELAY, Gapless, GaplessMode
 from .pcm import LAYOUTS, Array, PcmSpec
 from .track import Demuxer, Mark, Track
@@ -25,7 +29,7 @@ _GRID = {"aac", "mp3", "mp2", "opus", "ac3", "eac3"}
 """Codecs whose packets all give the same number of frames: a label is snapped to their grid."""
 
 
-class Engine:
+class Engine(Pour):
     """Frames of *demuxer* from any position on. Owned by one thread at a time.
 
     Attributes:
@@ -41,16 +45,12 @@ class Engine:
         self.bad = 0
         self._bad_in_row = 0
         self._mode = gapless
-        self._frame: Frame | None = None
-        self._offset = self._left = 0
         self._packet = 0  # frames that a packet of the grid's codecs gives
         self._scale = (1, 1)  # output frames for ticks
         self._lead = 0
-        self._raw = 0  # raw clock at the next frame out of the decoder
-        self._wanted = 0  # raw clock at `position`
         self._live = False
-        self._first: tuple[Frame | None, int] | None = None
-        self._stream: Iterator[tuple[Frame | None, int]] = self._frames()
+        self._end_tick: int | None = None  # what `end` was made of
+        self.stream = self._frames()
         self._meet()
 
     # ── opening ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -58,28 +58,31 @@ class Engine:
     def _meet(self) -> None:
         """Decode the first frame: only then rate, channels and SBR are sure."""
         silent = 0
-        for frame, samples in self._stream:
-            if frame is not None:
+        for frame in self.stream:
+            if frame.planes:
                 break
-            silent += samples
+            silent += frame.samples
         else:
             raise DecodeError(f"no audio could be decoded from this {self.demuxer.track.container} body")
         codec, track = self.codec, self.demuxer.track
+        codec.look(frame)
         rate, channels = codec.rate, codec.channels
         if not (1 <= rate <= 1_000_000 and 1 <= channels <= 64):
             raise DecodeError(f"{channels} channels at {rate} Hz make no sense")
         self.spec = PcmSpec(rate, channels, codec.layout or LAYOUTS.get(channels, f"{channels} channels"))
+        self.rate, self.channels = rate, channels
+        self.format, self.planar, self.lanes = codec.format, codec.planar, codec.lanes
         self._scale = (rate, track.rate)
         if track.codec in _GRID:
-            self._packet = samples
+            self._packet = frame.samples
         self._live = True
-        self._first = (frame, samples)
-        self._raw = self._ticks_to_frames(silent)
+        self.stream = itertools.chain((frame,), self.stream)
+        self.raw = self._ticks_to_frames(silent)
         self._set_gapless()
-        self._wanted = self._lead
-        if self._raw:  # damage at the very start: what was lost is silence
-            self._first = None
-            self.land(0)
+        self._mark_end()
+        self.wanted = self._lead
+        if self.raw:  # damage at the very start: what was lost is silence
+            self._live = False
 
     def _set_gapless(self) -> None:
         track, sbr = self.demuxer.track, self._packet == 2048
@@ -103,16 +106,14 @@ class Engine:
 
     @property
     def position(self) -> int:
-        return self._wanted - self._lead
+        return self.wanted - self._lead
 
-    def _end(self) -> int | None:
-        """The raw clock behind the last true frame, once known."""
-        end = self.demuxer.end
-        if end is None or self._mode == "off":
-            return None
-        raw = self._ticks_to_frames(end)
-        track = self.demuxer.track
-        return raw + 2 * SBR_DELAY if track.sbr_delay and self._packet == 2048 else raw
+    def _mark_end(self) -> None:
+        """Take over where the demuxer says that the true audio ends."""
+        tick = self._end_tick = self.demuxer.end
+        if tick is not None and self._mode != "off":
+            late = self.demuxer.track.sbr_delay and self._packet == 2048
+            self.end = self._ticks_to_frames(tick) + (2 * SBR_DELAY if late else 0)
 
     def frames(self, *, wait: bool = False) -> int | None:
         """How many frames there are, where it is told; *wait* allows reading for it."""
@@ -122,22 +123,19 @@ class Engine:
     @property
     def known_frames(self) -> int | None:
         """`frames` as far as it is known without looking."""
-        end = self._end()
-        return None if end is None else max(end - self._lead, 0)
+        if self.demuxer.end != self._end_tick:
+            self._mark_end()
+        return None if self.end < 0 else max(self.end - self._lead, 0)
 
     def land(self, position: int, *, exact: bool = True) -> bool:
         """Make `fill` go on at *position*. Returns whether that is sure to be the place. May read, so may wait."""
         raw = self._lead + position
         preroll = self.codec.preroll(self._packet)
-        if self._live and raw - self._wanted >= 0 and raw - self._raw <= max(preroll, self.spec.rate // 8):
-            skipped = raw - self._wanted
-            self._wanted = raw
-            taken = min(skipped, self._left)
-            self._offset += taken
-            self._left -= taken
+        if self._live and raw - self.wanted >= 0 and raw - self.raw <= max(preroll, self.spec.rate // 8):
+            self.skip(raw - self.wanted)
             return True
         self._live = False
-        self._left, self._frame, self._first = 0, None, None
+        self.drop()
         back = preroll
         while True:
             target = max(raw - back, 0)
@@ -148,9 +146,9 @@ class Engine:
                 break
             back = back * 2 + self.spec.rate // 4  # it came down too late: aim earlier
         self.codec.reset()
-        self._raw = label
-        self._wanted = raw
-        self._stream = self._frames()
+        self.raw = label
+        self.wanted = raw
+        self.stream = self._frames()
         self._live = True
         return landing.sure
 
@@ -160,31 +158,32 @@ class Engine:
 
     # ── decoding ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _frames(self) -> Iterator[tuple[Frame | None, int]]:
-        """What the codec emits, from the demuxer's place on; None for the length of a damaged packet."""
-        codec = self.codec
-        for data, samples in self.demuxer.packets():
+    def _frames(self) -> Iterator[Frame]:
+        """What the codec emits, from the demuxer's place on; a frame without planes for what is damaged."""
+        codec, demuxer = self.codec, self.demuxer
+        for data, samples in demuxer.packets():
             if isinstance(data, Mark):
                 if data.track.codec != codec.track.codec or data.track.config != codec.track.config:
-                    for frame in codec.drain():
-                        yield frame, frame.samples
+                    yield from codec.drain()
                     codec = self._change(data.track)
                 if gap := self._gap(data):
-                    yield None, gap
+                    yield _silence(gap)
                 continue
             try:
                 frames = codec.decode(data, samples)
             except DecodeError as exc:
                 self._count_bad(exc)
                 if samples:
-                    yield None, self._packet or self._ticks_to_frames(samples)
+                    yield _silence(self._packet or self._ticks_to_frames(samples))
                 continue
+            if demuxer.end != self._end_tick:
+                self._mark_end()
             if frames:
                 self._bad_in_row = 0
-            for frame in frames:
-                yield frame, frame.samples
-        for frame in codec.drain():
-            yield frame, frame.samples
+                if codec.watched and self._live and codec.format != self.format:
+                    self.lanes = -1  # the first of them is to be looked at
+                yield from frames
+        yield from codec.drain()
 
     def _change(self, track: Track) -> Codec:
         """Go on with packets of *track*, in the rate and channels that the stream began with."""
@@ -198,9 +197,9 @@ class Engine:
         if mark.tick is None or not self._live:
             return 0
         label = self._snap(self._ticks_to_frames(mark.tick))
-        ahead = label - self._raw
+        ahead = label - self.raw
         if ahead < -max(self._packet, 1):
-            self._raw = label
+            self.raw = label
         return ahead if max(self._packet, 1) < ahead < MAX_GAP * self.spec.rate else 0
 
     def _count_bad(self, error: DecodeError) -> None:
@@ -218,63 +217,29 @@ class Engine:
         if not self._live:
             self.land(self.position)
         try:
-            return self._fill(out, at, count)
+            return self.pour(out, at, count, DTYPES[out.dtype.name])
         except BaseException:
             self._live = False  # the demuxer is in no known place: the next call lands anew
             raise
 
-    def _fill(self, out: Array, at: int, count: int) -> int:
-        dtype = DTYPES[out.dtype.name]
-        filled = 0
-        while filled < count:
-            if not self._left and not self._next():
-                break
-            take = min(self._left, count - filled)
-            self._copy(out, at + filled, take, dtype)
-            self._offset += take
-            self._left -= take
-            self._wanted += take
-            filled += take
-        return filled
+    def adapt(self, frame: Frame) -> tuple[Buffer, ...]:
+        """Take over what *frame* is like, if the stream can go on with it.
 
-    def _next(self) -> bool:
-        """Take up the next frame that holds something wanted."""
-        while True:
-            if self._first is not None:
-                item, self._first = self._first, None
-            else:
-                found = next(self._stream, None)
-                if found is None:
-                    return False
-                item = found
-            begin = self._raw
-            self._raw = begin + item[1]
-            end = self._end()
-            stop = self._raw if end is None else min(self._raw, end)
-            if end is not None and begin >= end:
-                return False
-            if stop <= self._wanted:
-                continue
-            if begin > self._wanted:
-                self._wanted = begin  # an approximate landing, or a start past the lead
-            self._frame = item[0]
-            self._offset = self._wanted - begin
-            self._left = stop - self._wanted
-            return True
+        Raises:
+            DecodeError: it cannot.
+        """
+        codec, spec = self.codec, self.spec
+        codec.look(frame)
+        self.format, self.planar, self.lanes = codec.format, codec.planar, codec.lanes
+        if codec.rate == spec.rate and codec.channels == spec.channels:
+            return frame.planes
+        if codec.rate == spec.rate and codec.channels == 1:
+            self.planar = True  # the same for every channel
+            return frame.planes * spec.channels
+        raise DecodeError(
+            f"the audio changes from {spec.channels} channels at {spec.rate} Hz to {codec.channels} at {codec.rate} Hz"
+        )
 
-    def _copy(self, out: Array, at: int, take: int, dtype: int) -> None:
-        frame, codec = self._frame, self.codec
-        channels = self.spec.channels
-        if frame is None:
-            width = channels * out.itemsize
-            silence(out, at * width, (at + take) * width)
-            return
-        planes = frame.planes
-        if codec.channels != channels or codec.rate != self.spec.rate:
-            if codec.rate != self.spec.rate or not (codec.planar and codec.channels == 1):
-                raise DecodeError(
-                    f"the audio changes from {channels} channels at {self.spec.rate} Hz"
-                    f" to {codec.channels} at {codec.rate} Hz"
-                )
-            planes = planes * channels
-        interleave(planes, codec.format, codec.planar, channels, self._offset, take, out, at, dtype)
+
+def _silence(samples: int) -> Frame:
+    return RawFrame((), samples, 0)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from ..errors import DecodeError
 from . import boxes as iso
@@ -87,15 +90,33 @@ def _read_run(
         raise DecodeError(f"a track run of {count} packets in {trun.stop - trun.start} bytes")
     if not width and count > 1 << 20:
         raise DecodeError(f"a track run of {count} packets")
-    words = struct.unpack_from(f">{count * width // 4}I", data, at)
     step = width // 4
-    has_size = 1 if fields[0] else 0
-    for k in range(count):
-        length = words[k * step] if fields[0] else duration
-        bytes_ = words[k * step + has_size] if fields[1] else size
-        samples.append((place, bytes_, length))
-        place += bytes_
-    return place
+    words = np.frombuffer(data, ">u4", count * step, at).astype(np.int64).reshape(count, step)
+    lengths = words[:, 0] if fields[0] else np.full(count, duration, np.int64)
+    sizes = words[:, 1 if fields[0] else 0] if fields[1] else np.full(count, size, np.int64)
+    ends = place + np.cumsum(sizes)
+    samples += zip((ends - sizes).tolist(), sizes.tolist(), lengths.tolist(), strict=True)
+    return int(ends[-1]) if count else place
+
+
+def gathered(view: ByteView, places: list[tuple[int, int, int]]) -> Iterator[Packet]:
+    """The packets at *places* (offset, size, ticks), read in runs; ends early where the body does."""
+    at, count = 0, len(places)
+    last = max((offset + size for offset, size, _ in places), default=0)
+    while at < count:
+        base, size, _ = places[at]
+        data = view.some(base, size, min(max(size, last - base), CHUNK))
+        if len(data) < size:
+            return  # the file is shorter than its header says
+        whole, limit = memoryview(data), base + len(data)
+        batch = []
+        for offset, size, ticks in itertools.islice(places, at, None):
+            if offset < base or offset + size > limit:
+                break
+            start = offset - base
+            batch.append((whole[start : start + size], ticks))
+        yield from batch
+        at += len(batch)
 
 
 class FragmentedDemuxer(Demuxer):
@@ -219,7 +240,6 @@ class FragmentedDemuxer(Demuxer):
     def packets(self) -> Iterator[Packet]:
         view = self._view
         at, tick = self._at
-        base, data, whole = 0, b"", memoryview(b"")
         closed = False
         while True:
             found = self._fragment(at)
@@ -232,25 +252,26 @@ class FragmentedDemuxer(Demuxer):
             self._learn(place, tick)
             if (body := self._box(after)) is not None and body[0] == b"mdat":
                 after += body[2]  # looked at now: a reader that only goes forward cannot come back for it
-            last = max((offset + size for offset, size, _ in fragment.samples), default=0)
-            closing = sum(length for _, _, length in fragment.samples)
-            if self.end is None and view.length is not None and last + 8 > view.length:
-                self._close(tick + closing)
-            for offset, size, length in fragment.samples:
-                start = offset - base
-                if start < 0 or start + size > len(data):
-                    data = view.some(offset, size, min(max(size, last - offset), CHUNK))
-                    if len(data) < size:
-                        return
-                    base, start, whole = offset, 0, memoryview(data)
-                # A packet that is told to be shorter than the others is the last one: padding follows the truth.
-                if not closed and length < self.track.packet and self._fragment(last) is None:
+            places = fragment.samples
+            last = max((offset + size for offset, size, _ in places), default=0)
+            length = sum(ticks for _, _, ticks in places)
+            # A packet that is told to be shorter than the others is the last one: padding follows the truth.
+            short = bool(places) and places[-1][2] < self.track.packet
+            ends = view.length is not None and last + 8 > view.length
+            if ends or not short:
+                if ends:
                     self._close(tick + length)
-                    closed = True
-                yield whole[start : start + size], length
-                tick += length
+                yield from gathered(view, places)
+            else:
+                yield from gathered(view, places[:-1])
+                final = list(gathered(view, places[-1:]))
+                closed = self._fragment(last) is None
+                if closed:
+                    self._close(tick + length)
+                yield from final
             if closed:
                 return
+            tick += length
             at = after
 
     def _close(self, tick: int) -> None:

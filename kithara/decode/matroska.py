@@ -22,6 +22,8 @@ EBML, SEGMENT, SEEK_HEAD, INFO, TRACKS, CUES, CLUSTER, TAGS = (
 )  # fmt: skip
 TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK, DISCARD_PADDING = 0xE7, 0xA3, 0xA0, 0xA1, 0x75A2
 
+WHOLE = {TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP}
+"""Elements inside a cluster that are looked into."""
 CLUSTER_MARK = CLUSTER.to_bytes(4, "big")
 MAX_ELEMENT = 1 << 26
 LOOK = 1 << 14
@@ -217,49 +219,49 @@ class MatroskaDemuxer(Demuxer):
     def _blocks(self, at: int) -> Iterator[tuple[int, memoryview, int]]:
         """Time stamp (in the segment's unit), body and discarded nanoseconds of our track's blocks from *at* on."""
         feed = Feed(self._view, at, least=0)
-        cluster = 0
+        cluster, at = 0, 0
         while True:
-            element = _element(feed.data, 0)
-            if element is None:
-                if feed.ended or len(feed.data) >= 12:
+            data = feed.data
+            element = _element(data, at)
+            if element is None or (element.id in WHOLE and element.stop > len(data)):
+                if feed.ended or (element is None and len(data) - at >= 12):
                     return
-                feed.more(12 - len(feed.data))
-                continue
-            if element.id in (CLUSTER, SEGMENT):
-                feed.drop(element.start)
-                continue
-            if element.stop == UNKNOWN:
+                if element is not None and element.stop - at > MAX_ELEMENT:
+                    raise DecodeError(f"a block of {element.stop - at} bytes", range=(feed.offset + at, None))
+                feed.drop(at)
+                feed.more(12 if element is None else element.stop - at - len(feed.data))
+                at = 0
+            elif element.id in (CLUSTER, SEGMENT):
+                at = element.start
+            elif element.stop == UNKNOWN:
                 return
-            if element.id not in (TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP):
+            elif element.id not in WHOLE:
                 feed.drop(element.stop)
-                continue
-            if element.stop > MAX_ELEMENT:
-                raise DecodeError(f"a block of {element.stop} bytes", range=(feed.offset, feed.offset + element.stop))
-            if element.stop > len(feed.data):
-                if feed.ended:
-                    return
-                feed.more(element.stop - len(feed.data))
-                continue
-            data, discard = feed.data, 0
-            if element.id == TIMESTAMP:
-                cluster = _number(data, element)
-                feed.drop(element.stop)
-                continue
-            block: Element | None = element
-            if element.id == BLOCK_GROUP:
-                block = None
-                for inner in _inside(data, element.start, element.stop):
-                    if inner.id == BLOCK:
-                        block = inner
-                    elif inner.id == DISCARD_PADDING:
-                        discard = int.from_bytes(data[inner.start : inner.stop], "big", signed=True)
-            feed.drop(element.stop)
-            if block is not None and block.stop - block.start >= 4:
-                body = memoryview(data)[block.start : block.stop]
-                width = 9 - body[0].bit_length() if body[0] else 9
-                if width < 9 and int.from_bytes(body[:width], "big") & (1 << 7 * width) - 1 == self._number:
-                    stamp = cluster + int.from_bytes(body[width : width + 2], "big", signed=True)
-                    yield stamp, body[width + 2 :], discard
+                at = 0
+            else:
+                at = element.stop
+                if element.id == TIMESTAMP:
+                    cluster = _number(data, element)
+                elif (found := self._block(data, element)) is not None:
+                    yield cluster + found[0], found[1], found[2]
+
+    def _block(self, data: bytes, element: Element) -> tuple[int, memoryview, int] | None:
+        """Relative time stamp, body and discarded nanoseconds of a block, if it is our track's."""
+        discard, block = 0, element
+        if element.id == BLOCK_GROUP:
+            for inner in _inside(data, element.start, element.stop):
+                if inner.id == BLOCK:
+                    block = inner
+                elif inner.id == DISCARD_PADDING:
+                    discard = int.from_bytes(data[inner.start : inner.stop], "big", signed=True)
+        start = block.start
+        width = 9 - data[start].bit_length()
+        if block.stop - start < width + 4 or width > 8:
+            return None
+        if int.from_bytes(data[start : start + width], "big") & (1 << 7 * width) - 1 != self._number:
+            return None
+        stamp = int.from_bytes(data[start + width : start + width + 2], "big", signed=True)
+        return stamp, memoryview(data)[start + width + 2 : block.stop], discard
 
     def packets(self) -> Iterator[Packet]:
         opus, nominal = self.track.codec == "opus", self.track.packet

@@ -9,10 +9,10 @@ import numpy as np
 from ..errors import DecodeError
 from . import boxes as iso
 from . import tags as tagging
-from .fragments import FragmentedDemuxer
+from .fragments import FragmentedDemuxer, gathered
 from .timing import Timing
 from .track import Demuxer, Landing, Packet, Track, need
-from .view import CHUNK, ByteView
+from .view import ByteView
 
 __all__ = ["Mp4Demuxer", "open_mp4"]
 
@@ -82,21 +82,17 @@ class Mp4Demuxer(Demuxer):
         self._run = sound.timescale // 6  # pre-roll and a usual block
 
     def packets(self) -> Iterator[Packet]:
-        view = self._view
-        base, data = 0, b""
-        whole = memoryview(data)
         for first in range(self._next, len(self._sizes), BATCH):
             span = slice(first, first + BATCH)
-            sizes, offsets = self._sizes[span].tolist(), self._offsets[span].tolist()
-            last = offsets[-1] + sizes[-1]
-            for offset, size, duration in zip(offsets, sizes, self._durations[span].tolist(), strict=True):
-                at = offset - base
-                if at < 0 or at + size > len(data):
-                    data = view.some(offset, size, min(max(size, last - offset), CHUNK))
-                    if len(data) < size:
-                        return  # the file is shorter than its header says
-                    base, at, whole = offset, 0, memoryview(data)
-                yield whole[at : at + size], duration
+            places = list(
+                zip(
+                    self._offsets[span].tolist(),
+                    self._sizes[span].tolist(),
+                    self._durations[span].tolist(),
+                    strict=True,
+                )
+            )
+            yield from gathered(self._view, places)
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         index = int(np.searchsorted(self._times, max(tick, 0), "right")) - 1

@@ -234,6 +234,16 @@ class OggDemuxer(Demuxer):
                 skip -= 1
             elif not page.flags & 1:
                 parts = b""
+            if skip <= 0 and not parts and sizes:  # the usual page: whole packets from here on
+                batch = []
+                for size in sizes:
+                    if size:
+                        batch.append(whole[at : at + size])
+                    at += size
+                sizes = []
+                yield from (
+                    [(packet, opus_samples(packet)) for packet in batch] if opus else [(packet, 0) for packet in batch]
+                )
             for size in sizes:
                 packet: bytes | memoryview = whole[at : at + size]
                 at += size
