@@ -149,6 +149,7 @@ class AudioStream:
         what: As for `Decoder`.
         dtype: As for `Decoder`.
         buffer: Seconds of PCM to keep ahead, at least.
+        rate: Frames a second to give, if not the media's own.
         start: Seconds to begin at.
         gapless, media, variant: As for `Decoder`.
         events: The bus to tell events on; its own by default.
@@ -163,6 +164,7 @@ class AudioStream:
         dtype: Any = "float32",
         *,
         buffer: float = 0.5,
+        rate: int | None = None,
         start: float = 0.0,
         gapless: GaplessMode = "media",
         media: MediaInfo | None = None,
@@ -172,6 +174,8 @@ class AudioStream:
         if not buffer > 0:
             raise ValueError(f"buffer {buffer}: expected seconds")
         decoder = Decoder(what, dtype, gapless=gapless, media=media, variant=variant)
+        if rate is not None and rate != decoder.spec.rate:
+            decoder = decoder.resampled_to(rate)
         self.spec: PcmSpec = decoder.spec
         self.dtype = decoder.dtype
         self._width = self.spec.channels * self.dtype.itemsize

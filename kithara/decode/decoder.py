@@ -19,6 +19,7 @@ from .formats import open_demuxer
 from .gapless import Gapless, GaplessMode
 from .inputs import Input, open_input
 from .pcm import Array, PcmChunk, PcmSpec, as_dtype
+from .resample import Quality, Resampled
 from .segments import SegmentsDemuxer
 from .tags import Picture, Tags
 from .track import Demuxer
@@ -69,7 +70,7 @@ class Decoder:
         self._input: Input | None = open_input(what, variant)
         try:
             self._view, demuxer = _demuxer(self._input, media)
-            self._engine = Engine(demuxer, gapless)
+            self._engine: Engine | Resampled = Engine(demuxer, gapless)
         except BaseException:
             self._input.close()
             self._closed = True
@@ -292,6 +293,21 @@ class Decoder:
             raise Closed("the decoder is closed", operation="pickling")
         options = (self._dtype.name, self._gapless, self._hint, self._variant)
         return _made_again, (self._input.reader, *options, self._position)
+
+    def resampled_to(self, rate: int, *, quality: Quality = "hq") -> Decoder:
+        """A decoder of the same at *rate* frames a second, by soxr if it is installed, else by swresample.
+
+        Positions of the new one count at its rate. It takes over what this one opened: closing it closes both.
+        """
+        with self._using():
+            other = Decoder.__new__(Decoder)
+            other._closed = False
+            other._lock = self._lock
+            other._dtype, other._view = self._dtype, self._view
+            other._engine = Resampled(self._engine, rate, quality)
+            other._input, self._input = self._input, None
+            other._position, other._exact, other._epoch = 0, True, self._epoch
+            return other
 
     # ── ownership ─────────────────────────────────────────────────────────────────────────────────────────────────
 

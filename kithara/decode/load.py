@@ -29,7 +29,10 @@ def load(
 
     Waits for all bytes. Raises as `Decoder` does.
     """
-    with Decoder(what, dtype, gapless=gapless, media=media) as decoder:
+    decoder = Decoder(what, dtype, gapless=gapless, media=media)
+    if rate is not None and rate != decoder.spec.rate:
+        decoder = decoder.resampled_to(rate)
+    with decoder:
         data = decoder.read()
         return (mix_down(data) if mono else data), decoder.spec.rate
 
