@@ -15,7 +15,8 @@ from . import tags as tagging
 
 __all__ = ["Box", "SoundTrack", "boxes", "child", "children", "itunes_gapless", "itunes_tags", "sound_track"]
 
-MAX_SAMPLES = 1 << 26
+MAX_SAMPLES = 1 << 23
+"""Packets in one table: two days of AAC."""
 MAX_DEPTH_BOXES = 100_000
 
 Int64s = NDArray[np.int64]
@@ -241,13 +242,10 @@ def _table(data: bytes, box: Box | None, dtype: str, header: int) -> NDArray[Any
 
 def _sample_tables(data: bytes, table: Box, track: SoundTrack) -> None:
     stsz = child(data, table, b"stsz")
-    if stsz is not None:
-        same, count = struct.unpack_from(">II", data, stsz.start + 4)
-        count = min(count, MAX_SAMPLES)
-        sizes = np.full(count, same, np.int64) if same else _table(data, stsz, ">u4", 8).astype(np.int64)
-    else:
-        sizes = np.zeros(0, np.int64)
-    if not len(sizes):
+    if stsz is None:
+        return
+    same, count = struct.unpack_from(">II", data, stsz.start + 4)
+    if not count:
         return
     chunk_offsets = _table(data, child(data, table, b"stco"), ">u4", 4).astype(np.int64)
     if not len(chunk_offsets):
@@ -258,9 +256,17 @@ def _sample_tables(data: bytes, table: Box, track: SoundTrack) -> None:
     first = runs["f0"].astype(np.int64) - 1
     per_run = runs["f1"].astype(np.int64)
     spans = np.diff(np.append(first, len(chunk_offsets)))
-    if first[0] != 0 or (spans < 0).any() or per_run.max() > MAX_SAMPLES or int((spans * per_run).sum()) > MAX_SAMPLES:
+    if first[0] != 0 or (spans < 0).any():
         raise DecodeError("a sound track with a damaged stsc")
     per_chunk = np.repeat(per_run, spans)
+    if track.codec.startswith("pcm") and same:  # each frame is a sample there: a chunk is the packet
+        track.offsets, track.sizes, track.durations = chunk_offsets, per_chunk * same, per_chunk
+        return
+    if min(count, int(per_chunk.sum())) > MAX_SAMPLES or per_run.max() > MAX_SAMPLES:
+        raise DecodeError(f"a sound track of {count} packets")
+    sizes = np.full(min(count, int(per_chunk.sum())), same, np.int64)
+    if not same:
+        sizes = _table(data, stsz, ">u4", 8).astype(np.int64)
     total = min(int(per_chunk.sum()), len(sizes))
     sizes = sizes[:total]
     ends = np.cumsum(per_chunk)

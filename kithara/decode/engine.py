@@ -163,6 +163,10 @@ class Engine(Pour):
         codec, demuxer = self.codec, self.demuxer
         for data, samples in demuxer.packets():
             if isinstance(data, Mark):
+                if data.track is None:
+                    self.bad += 1
+                    yield _silence(min(self._ticks_to_frames(data.lost), MAX_GAP * self.spec.rate))
+                    continue
                 if data.track.codec != codec.track.codec or data.track.config != codec.track.config:
                     yield from codec.drain()
                     codec = self._change(data.track)

@@ -8,7 +8,7 @@ from .._core.frames import flac_frames, flac_sync
 from ..errors import DecodeError
 from . import tags as tagging
 from .locate import Point, locate
-from .track import Demuxer, Landing, Packet, Track, need
+from .track import Demuxer, Landing, Mark, Packet, Track, need
 from .view import ByteView, Feed
 
 __all__ = ["FlacDemuxer", "StreamInfo"]
@@ -84,13 +84,16 @@ class FlacDemuxer(Demuxer):
         info = self._info
         least = max(info.least_bytes, 0)
         feed = Feed(self._view, self._start.offset, least=0)
-        started = False
+        started, expected = False, self._start.tick
         while True:
             frames, at = flac_frames(feed.data, 0, info.fixed_block, least, info.most_bytes, feed.ended)
             if frames:
                 started = True
                 whole = memoryview(feed.data)
-                for start, size, _, samples in frames:
+                for start, size, tick, samples in frames:
+                    if tick > expected:
+                        yield Mark(lost=tick - expected), -1
+                    expected = tick + samples
                     yield whole[start : start + size], samples
             elif not started and len(feed.data) >= 16:
                 found = flac_sync(feed.data, 0, info.fixed_block, least, info.most_bytes, feed.ended)

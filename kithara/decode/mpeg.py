@@ -7,20 +7,22 @@ seen; beyond that an exact seek reads on, and an approximate one goes by the Xin
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from .._core.frames import ADTS_AUDIO, MPEG_AUDIO, split
 from ..errors import DecodeError
 from ..media import id3_size
 from . import tags as tagging
-from .track import Demuxer, Landing, Packet, Track
+from .track import Demuxer, Landing, Mark, Packet, Track
 from .view import ByteView, Feed
 
 __all__ = ["AdtsDemuxer", "Mp3Demuxer", "MpegHeader", "adts_config", "mpeg_header"]
 
 STEP = 16
 """Frames between two entries of the index."""
+MAX_LOST = 4096
+"""Frames that a damaged stretch is taken for, at most."""
 FIRST_LOOK = 1 << 12
 """Bytes asked for to find the first frame."""
 
@@ -85,20 +87,52 @@ class _Elementary(Demuxer):
     def packets(self) -> Iterator[Packet]:
         feed = Feed(self._view, self._offset, least=0)
         number, frame, synced = self._number, self.frame, False
+        end = -1  # of the last frame, in the view
         while True:
             frames, at, self._fixed, synced = split(feed.data, 0, self.kind, self._fixed, feed.ended, synced)
             if frames:
-                self._learn(number, feed.offset, frames)
+                base = feed.offset
                 whole = memoryview(feed.data)
-                for start, size in frames:
-                    yield whole[start : start + size], frame
-                number += len(frames)
+                if lost := self._lost(end, base + frames[0][0]):
+                    number += lost
+                    yield Mark(lost=lost * frame), -1
+                end = base + frames[-1][0] + frames[-1][1]
+                if base + frames[0][0] + sum(size for _, size in frames) == end:
+                    self._learn(number, base, frames)
+                    for start, size in frames:
+                        yield whole[start : start + size], frame
+                    number += len(frames)
+                else:
+                    number = yield from self._broken(number, base, whole, frames)
             if feed.ended and at >= len(feed.data) - 10:
                 return
             feed.drop(at)
             if feed.ended:
                 return
             feed.more()
+
+    def _broken(
+        self, number: int, base: int, whole: memoryview, frames: list[tuple[int, int]]
+    ) -> Generator[Packet, None, int]:
+        """The packets of frames between which something lies."""
+        end = base + frames[0][0]
+        for start, size in frames:
+            if lost := self._lost(end, base + start):
+                number += lost
+                yield Mark(lost=lost * self.frame), -1
+            self._learn(number, base, [(start, size)])
+            yield whole[start : start + size], self.frame
+            number += 1
+            end = base + start + size
+        return number
+
+    def _lost(self, end: int, start: int) -> int:
+        """How many frames lie unreadable between two that are fine; a tag between them is no loss."""
+        gap = start - end
+        if end < 0 or gap < 24 or self._view.get(end, 3) in (b"ID3", b"TAG"):
+            return 0
+        mean = self._seen_bytes / self._seen if self._seen else gap
+        return min(round(gap / mean), MAX_LOST)
 
     def _learn(self, number: int, base: int, frames: list[tuple[int, int]]) -> None:
         count = len(frames)

@@ -113,9 +113,7 @@ class Resampled:
                 break
             take = min(len(self._have), count - filled)
             piece = np.ascontiguousarray(self._have[:take], np.float32)
-            interleave(
-                (piece.data,), *FORMATS["flt"], self.spec.channels, 0, take, out, at + filled, DTYPES[out.dtype.name]
-            )
+            interleave((piece.data,), *FORMATS["flt"], self.spec.channels, 0, take, out, at + filled, dtype)
             self._have = self._have[take:]
             filled += take
         if known is not None and filled < count and self._finished:  # a filter may round the last frame away

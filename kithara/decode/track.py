@@ -59,10 +59,14 @@ class Landing:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Stands among the packets where a segment begins: at *tick*, if that is told, with packets of *track*."""
+    """Stands among the packets where a segment begins: at *tick*, if that is told, with packets of *track*.
 
-    tick: int | None
-    track: Track
+    Or, without a track, for *lost* ticks of packets that damage made unreadable.
+    """
+
+    tick: int | None = None
+    track: Track | None = None
+    lost: int = 0
 
 
 Packet = tuple[bytes | memoryview | Mark, int]

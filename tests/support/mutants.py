@@ -1,4 +1,4 @@
-"""Damaged files for a child process: ``python mutants.py SEED COUNT FILE…`` decodes COUNT of them and tells how it went.
+"""Damaged files for a child process: ``python mutants.py SEED COUNT FILE…`` decodes COUNT of them and tells of it.
 
 Nothing may be opened while it decodes: the limit on descriptors is set to those that are open already.
 """
