@@ -65,6 +65,7 @@ class Decoder:
         self._lock = threading.Lock()
         self._dtype = as_dtype(dtype)
         self._gapless, self._hint, self._variant = gapless, media, variant
+        self._resampling: tuple[tuple[int, Quality], ...] = ()
         if gapless not in ("media", "codec", "off"):
             raise ValueError(f"gapless={gapless!r}: expected 'media', 'codec' or 'off'")
         self._input: Input | None = open_input(what, variant)
@@ -291,7 +292,7 @@ class Decoder:
         """A recipe: what it reads (see `kithara.open`), its options and position. No connection, no codec is sent."""
         if self._input is None:
             raise Closed("the decoder is closed", operation="pickling")
-        options = (self._dtype.name, self._gapless, self._hint, self._variant)
+        options = (self._dtype.name, self._gapless, self._hint, self._variant, self._resampling)
         return _made_again, (self._input.reader, *options, self._position)
 
     def resampled_to(self, rate: int, *, quality: Quality = "hq") -> Decoder:
@@ -306,6 +307,8 @@ class Decoder:
             other._dtype, other._view = self._dtype, self._view
             other._engine = Resampled(self._engine, rate, quality)
             other._input, self._input = self._input, None
+            other._gapless, other._hint, other._variant = self._gapless, self._hint, self._variant
+            other._resampling = (*self._resampling, (rate, quality))
             other._position, other._exact, other._epoch = 0, True, self._epoch
             return other
 
@@ -375,15 +378,24 @@ class Decoder:
 
 
 def _made_again(
-    reader: Any, dtype: str, gapless: GaplessMode, media: MediaInfo | None, variant: int | None, position: int
+    reader: Any,
+    dtype: str,
+    gapless: GaplessMode,
+    media: MediaInfo | None,
+    variant: int | None,
+    resampling: tuple[tuple[int, Quality], ...],
+    position: int,
 ) -> Decoder:
     """The decoder that was pickled, over a reader that was opened for it and is closed with it."""
     try:
-        decoder = Decoder(reader, dtype, gapless=gapless, media=media, start=position, variant=variant)
+        decoder = Decoder(reader, dtype, gapless=gapless, media=media, variant=variant)
     except BaseException:
         reader.close()
         raise
     decoder._own()
+    for rate, quality in resampling:
+        decoder = decoder.resampled_to(rate, quality=quality)
+    decoder.seek(position)
     return decoder
 
 
