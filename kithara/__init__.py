@@ -46,10 +46,23 @@ if TYPE_CHECKING:
     from .decode import Decoder as Decoder
     from .decode.load import load as load
     from .decode.load import probe as probe
+    from .hls import Hls as Hls
+    from .hls import HlsOptions as HlsOptions
+    from .hls import HlsParams as HlsParams
+    from .hls import HlsSource as HlsSource
 
 
 # What needs av, numpy or cryptography is imported when first asked for.
-_LATER = {"AudioStream": "decode", "Decoder": "decode", "load": "decode", "probe": "decode"}
+_LATER = {
+    "AudioStream": "decode",
+    "Decoder": "decode",
+    "Hls": "hls",
+    "HlsOptions": "hls",
+    "HlsParams": "hls",
+    "HlsSource": "hls",
+    "load": "decode",
+    "probe": "decode",
+}
 _ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream")
 
 __all__ = [
@@ -63,7 +76,11 @@ __all__ = [
     "FileOptions",
     "FileParams",
     "FileSource",
+    "Hls",
     "HlsError",
+    "HlsOptions",
+    "HlsParams",
+    "HlsSource",
     "HttpClient",
     "HttpOptions",
     "KitharaError",

@@ -8,8 +8,8 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ._core.reader import SyncReader
 from .assets import AssetStore
@@ -18,11 +18,14 @@ from .events import EventBus, Subscription
 from .file import FileOptions, FileSource
 from .file.options import Revalidate
 from .io import SyncReaderParams
+from .media import MediaInfo, from_suffix
 from .net import HttpClient, HttpOptions
 from .portal import portal
 
 if TYPE_CHECKING:
-    from .file import FileSession
+    from .hls import HlsSegments, HlsSession
+
+T = TypeVar("T")
 
 What = str | os.PathLike[str]
 StoreChoice = AssetStore | Literal[False] | None
@@ -63,11 +66,13 @@ def open(
     blocking: bool = True,
     revalidate: Revalidate | None = None,
     on_event: Callable[[object], object] | None = None,
+    variant: int | None = None,
 ) -> SyncReader:
     """A seekable binary file over *what* while it is still arriving.
 
     Args:
-        what: An http or https URL, a path, or a file: URL.
+        what: An http or https URL, a path, or a file: URL. Of an HLS playlist (by suffix or type) it is the
+            bytes of one variant: decrypted, init sections and segments one behind the other.
         store: The cache: None for the shared default, False to keep nothing, or one of your own.
         options: How the file is streamed.
         http: Limits of the HTTP client, or the client itself.
@@ -78,6 +83,7 @@ def open(
             None when nothing is here.
         revalidate: ``"never"``, ``"always"``, or seconds after which a cached file is asked about.
         on_event: Called with every event, in a thread of its own.
+        variant: Which variant of an HLS playlist, counted as its session does; None: the one to begin with.
 
     Returns:
         A `SyncReader`, after the validated headers of the first answer or a cache hit. Its ``length`` and ``media`` are
@@ -92,23 +98,25 @@ def open(
         options = replace(options, http=http)
     if revalidate is not None:
         options = replace(options, revalidate=revalidate)
+    asked = _Asked(os.fspath(what), store, options, headers, timeout, offline, blocking)
     listening = None
     if on_event is not None:
         bus = options.bus or EventBus(options.event_capacity)
-        options = replace(options, bus=bus)
+        asked = replace(asked, options=replace(options, bus=bus))
         listening = _listen(bus, on_event)
     try:
-        # The cache is not touched for a local file.
-        opening = FileSource.open(what, options, _lazily(what, store), headers=headers, offline=offline, wait=blocking)
-        session = portal().run(_within(opening, timeout, os.fspath(what)))
-        reader = session.source(SyncReaderParams(blocking=blocking))
+        reader = None if asked.names_a_playlist else _open_file(asked)
+        if reader is None:
+            reader = _open_variant(asked, variant)
+        elif is_playlist(reader.media):
+            reader.close()
+            reader = _open_variant(asked, variant)
     except BaseException:
         if listening is not None:
             listening.close()
         raise
     if listening is not None:
         reader.on_close(listening.close)
-    reader.on_close(session.close)
     # Whoever listens stays here; what a pickled reader does elsewhere, it tells nobody.
     reader.recipe = functools.partial(
         open,
@@ -119,13 +127,86 @@ def open(
         timeout=timeout,
         offline=offline,
         blocking=blocking,
+        variant=variant,
     )
     return reader
 
 
-def _lazily(what: What, store: StoreChoice) -> AssetStore | None:
-    text = os.fspath(what)
-    return chosen_store(store) if text.lower().startswith(("http:", "https:")) else None
+def open_media(what: What, *, variant: int | None = None) -> SyncReader | HlsSegments:
+    """What a decoder eats: a reader over a file, or the segments of an HLS presentation. Close it.
+
+    Args:
+        variant: The only variant of a presentation to be played; None: what the network allows.
+    """
+    asked = _Asked(os.fspath(what), None, FileOptions(), None, None, False, True)
+    if not asked.names_a_playlist:
+        reader = open(what)
+        if not is_playlist(reader.media):
+            return reader
+        reader.close()
+    return _open_presentation(asked, "auto" if variant is None else variant).segment_source()
+
+
+def is_playlist(media: MediaInfo | None) -> bool:
+    """Whether *media* says that a body is an HLS playlist."""
+    return media is not None and media.container == "hls"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a call of `open` asked for."""
+
+    what: str
+    store: StoreChoice
+    options: FileOptions
+    headers: Mapping[str, str] | None
+    timeout: float | None
+    offline: bool
+    blocking: bool
+
+    @property
+    def is_remote(self) -> bool:
+        return self.what.lower().startswith(("http:", "https:"))
+
+    @property
+    def names_a_playlist(self) -> bool:
+        return self.is_remote and is_playlist(from_suffix(self.what))
+
+    @property
+    def cache(self) -> AssetStore | None:
+        """The cache; not touched for a local file."""
+        return chosen_store(self.store) if self.is_remote else None
+
+
+def _open_file(asked: _Asked) -> SyncReader:
+    opening = FileSource.open(
+        asked.what, asked.options, asked.cache, headers=asked.headers, offline=asked.offline, wait=asked.blocking
+    )
+    session = portal().run(_within(opening, asked.timeout, asked.what))
+    reader = session.source(SyncReaderParams(blocking=asked.blocking))
+    reader.on_close(session.close)
+    return reader
+
+
+def _open_variant(asked: _Asked, variant: int | None) -> SyncReader:
+    session = _open_presentation(asked, "auto" if variant is None else variant)
+    try:
+        reader = session.as_file(variant, params=SyncReaderParams(blocking=asked.blocking))
+    except BaseException:
+        session.close()
+        raise
+    reader.on_close(session.close)
+    return reader
+
+
+def _open_presentation(asked: _Asked, variant: int | Literal["auto"]) -> HlsSession:
+    from .hls import HlsOptions, HlsSource  # decryption is loaded when a playlist is opened
+
+    options = HlsOptions(
+        variant=variant, http=asked.options.http, bus=asked.options.bus, event_capacity=asked.options.event_capacity
+    )
+    opening = HlsSource.open(asked.what, options, asked.cache, headers=asked.headers, offline=asked.offline)
+    return portal().run(_within(opening, asked.timeout, asked.what))
 
 
 def _anywhere(text: str) -> str:
@@ -133,7 +214,7 @@ def _anywhere(text: str) -> str:
     return text if "://" in text or text.lower().startswith("file:") else os.path.abspath(text)
 
 
-async def _within(opening: Awaitable[FileSession], timeout: float | None, url: str) -> FileSession:
+async def _within(opening: Awaitable[T], timeout: float | None, url: str) -> T:
     try:
         async with asyncio.timeout(timeout):
             return await opening
@@ -166,4 +247,4 @@ def _after_fork_in_child() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
-__all__ = ["chosen_store", "default_store", "open"]
+__all__ = ["chosen_store", "default_store", "is_playlist", "open", "open_media"]

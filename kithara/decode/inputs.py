@@ -50,11 +50,11 @@ def open_input(what: Any, variant: int | None = None) -> Input:
         hint = getattr(what, "media", None)
         return Input(what, owned=False, hint=hint if isinstance(hint, MediaInfo) else None)
     if isinstance(what, (str, os.PathLike)):
-        reader = opening.open(what)
+        reader: Any = opening.open_media(what, variant=variant)
     elif isinstance(what, Source):
         reader = SyncReader(what)
     else:
         raise TypeError(
             f"cannot decode from {type(what).__name__}: expected a path, URL, bytes, a Source or an object with read()"
         )
-    return Input(reader, owned=True, hint=reader.media)
+    return Input(reader, owned=True, hint=getattr(reader, "media", None))

@@ -244,6 +244,10 @@ class HlsSegments:
         """Pin a variant from the next segment on, or let the network decide."""
         self._engine.set_mode(variant)
 
+    def close(self) -> None:
+        """Close the session. For who opened it for these segments alone."""
+        self.session.close()
+
     def _given(self, slot: Slot | None) -> Segment | None:
         if slot is None:
             return None
