@@ -13,13 +13,14 @@ import functools
 import ipaddress
 import re
 import socket
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.resolver import ThreadedResolver
+from aiohttp.streams import StreamReader
 
 from .policy import Address, IsPrivate
 
@@ -68,6 +69,7 @@ class Wire(ResponseHandler):
         self._head_bytes = 0
         self._left = 0
         self._bodiless = False
+        self._body: StreamReader | None = None  # of the answer under way, whatever aiohttp parses behind it
 
     def set_response_params(self, **params: Any) -> None:
         self.uses += 1
@@ -76,6 +78,7 @@ class Wire(ResponseHandler):
         self._state = _State.HEAD
         self._head.clear()
         self._head_bytes = 0
+        self._body = None
         self._bodiless = bool(params.get("skip_payload"))
         super().set_response_params(**params)
 
@@ -109,30 +112,26 @@ class Wire(ResponseHandler):
             return self._refuse("an answer that does not begin with HTTP/1")
         if end is None:
             return b""
-        head, rest = bytes(self._head[:size]), bytes(self._head[size:])
+        raw, rest = bytes(self._head[:size]), bytes(self._head[size:])
         self._head.clear()
         self._head_bytes += size
         try:
-            status, length, chunked, icy = inspect_head(head)
+            head = inspect_head(raw)
         except BadAnswer as exc:
             return self._refuse(str(exc))
-        if icy:
-            self.icy = True
-            head = b"HTTP/1.0" + head[3:]
-        if 100 <= status < 200:
-            super().data_received(head)
-            return rest
-        if self._bodiless or status in _BODILESS or length == 0:
-            self._state = _State.IDLE
-        elif chunked:
-            self._state = _State.CHUNKED
-        elif length is not None:
-            self._state, self._left = _State.COUNTED, length
-        else:
-            self._state = _State.UNTIL_CLOSE
-        if self._state is _State.IDLE and rest:
-            self._should_close = True
-        super().data_received(head)
+        self.icy = head.icy
+        if not 100 <= head.status < 200:
+            if self._bodiless or head.status in _BODILESS or head.length == 0:
+                self._state = _State.IDLE
+                self._should_close = self._should_close or bool(rest)
+            elif head.chunked:
+                self._state = _State.CHUNKED
+            elif head.length is not None:
+                self._state, self._left = _State.COUNTED, head.length
+            else:
+                self._state = _State.UNTIL_CLOSE
+        super().data_received(head.plain)
+        self._body = self._payload
         return rest
 
     def _feed_counted(self, data: bytes) -> bytes:
@@ -149,8 +148,7 @@ class Wire(ResponseHandler):
 
     def _settle(self) -> None:
         """Notice the end of a chunked body."""
-        payload = self._payload
-        if self._state is _State.CHUNKED and (payload is None or payload.is_eof()):
+        if self._state is _State.CHUNKED and (self._body is None or self._body.is_eof()):
             self._state = _State.IDLE
 
     def _refuse(self, why: str) -> bytes:
@@ -175,13 +173,13 @@ class Wire(ResponseHandler):
 
     def cut_short(self, failure: BaseException) -> None:
         """End the body under way after the bytes that came, and remember why."""
-        payload = self._payload
+        body, self._body = self._body, None
         self._should_close = True
-        if payload is not None and not payload.is_eof():
+        self._payload = None
+        if body is not None and not body.is_eof():
             self.failure = failure
-            self._payload = None
             self._state = _State.IDLE
-            payload.feed_eof()
+            body.feed_eof()
 
 
 def _may_begin(head: bytearray) -> bool:
@@ -189,8 +187,18 @@ def _may_begin(head: bytearray) -> bool:
     return any(bytes(head[: len(word)]) == word[: len(head)] for word in (b"HTTP/1.", b"ICY "))
 
 
-def inspect_head(head: bytes) -> tuple[int, int | None, bool, bool]:
-    """Status, declared length, chunked or not, ICY or not, of a whole *head*.
+class Head(NamedTuple):
+    """What a head says of the body behind it; *plain* is the head itself in the one notation that RFC 9112 knows."""
+
+    status: int
+    length: int | None
+    chunked: bool
+    icy: bool
+    plain: bytes
+
+
+def inspect_head(head: bytes) -> Head:
+    """The meaning of a whole *head*, its empty line included.
 
     Raises `BadAnswer` for what RFC 9112 forbids and for what would let two readers disagree about where the body ends.
     """
@@ -225,7 +233,9 @@ def inspect_head(head: bytes) -> tuple[int, int | None, bool, bool]:
         if not text.isdigit() or len(text) > 19 or int(text) > MAX_LENGTH:
             raise BadAnswer("a Content-Length that is no length")
         length = int(text)
-    return status, length, bool(codings), match[1] == b"ICY"
+    icy = match[1] == b"ICY"
+    first = b"HTTP/1.0" + lines[0][3:] if icy else lines[0]
+    return Head(status, length, bool(codings), icy, b"\r\n".join([first, *lines[1:], b"", b""]))
 
 
 class Answer(aiohttp.ClientResponse):

@@ -1,4 +1,4 @@
-"""Heads of answers that are late, endless or not HTTP: docs/http.md H43, H44, H47 to H51, and how aiohttp is guarded."""
+"""Heads of answers that are late, endless or not HTTP: docs/http.md H43, H44, H47 to H51."""
 
 from __future__ import annotations
 
