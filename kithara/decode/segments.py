@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from .._core.reader import SyncReader
-from ..errors import DecodeError
+from ..errors import DecodeError, Interrupted
 from ..media import id3_size
 from ..source import Segment, SegmentSource
 from . import boxes as iso
@@ -69,6 +69,21 @@ class SegmentsDemuxer(Demuxer):
             return open_demuxer(view, segment.media)
         init = self._init(segment.init)
         return FragmentedDemuxer(self._look(segment.store), *init[1:], 0)
+
+    def _open_next(self, segment: Segment) -> tuple[Segment, Demuxer] | None:
+        """What comes after *segment*, opened; past a segment that holds nothing, as packagers may write at the end."""
+        while (following := self._source.next(segment)) is not None:
+            try:
+                return following, self._open(following)
+            except Interrupted:
+                if self._interrupted:
+                    raise
+                # nobody sought: it was given up for another variant's, which is there when asked again
+            except DecodeError:
+                if not _is_empty(following):
+                    raise
+                segment = following
+        return None
 
     def _init(self, store: Any) -> tuple[Any, bytes, iso.Box, iso.SoundTrack]:
         found = self._inits.get(id(store))
@@ -142,8 +157,7 @@ class SegmentsDemuxer(Demuxer):
                     self.end = end
                 yield data, samples
                 count += samples
-            following = self._source.next(segment)
-            opened = None if following is None else (following, self._open(following))
+            opened = self._open_next(segment)
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         seconds = max(tick, 0) / self.track.rate
@@ -185,6 +199,16 @@ class SegmentsDemuxer(Demuxer):
 
     def close(self) -> None:
         self._leave()
+
+
+def _is_empty(segment: Segment) -> bool:
+    """Whether *segment*, which is here as a whole, is of fragments and has none."""
+    length = segment.store.length
+    if segment.init is None or length is None or length > 1 << 12:
+        return False
+    data = bytearray(length)
+    segment.store.read_at(0, data)
+    return not any(box.kind in (b"moof", b"mdat") for box in iso.boxes(bytes(data), 0, length))
 
 
 def _packed_timestamp(view: ByteView) -> int | None:

@@ -48,6 +48,9 @@ from .transfer import Transfer
 LOOK = 0.1
 """Seconds between two looks at a download that might better be given up."""
 
+WISH = 1.0
+"""Seconds that a wish for another variant may hold up the next segment."""
+
 COMMITTING = 2.0
 """Seconds that closing gives the disk to keep what is whole."""
 
@@ -100,6 +103,7 @@ class Engine:
         self._parts: dict[tuple[int, int], Slot] = {}  # what readers of one variant's bytes have open, and what follows
         self._open_parts: dict[tuple[int, int], int] = {}
         self._mode: Mode = options.variant
+        self._wish_settled = threading.Event()
         self._active: list[Slot] = []
         self._commits: set[asyncio.Task[None]] = set()
         self._tickets = itertools.count(1)
@@ -236,7 +240,12 @@ class Engine:
             return self._take(new)
 
     def following(self, variant: int, index: int, stop: float) -> Slot | None:
-        """The slot to hear after segment *index* of *variant*, which ends at *stop* seconds; None at the end."""
+        """The slot to hear after segment *index* of *variant*, which ends at *stop* seconds; None at the end.
+
+        Where the listener has just wished for another variant, it waits a moment for that one's playlist.
+        """
+        if self._mode != "auto" and self._mode not in self._timelines:
+            self._wish_settled.wait(WISH)
         with self._lock:
             self._check()
             for place, slot in enumerate(self._chain):
@@ -297,12 +306,15 @@ class Engine:
             self._mode = mode
             if mode == "auto" or mode in self._timelines:
                 self._apply_mode()
-        if mode != "auto":
+        if mode != "auto" and mode not in self._timelines:
+            self._wish_settled.clear()
             self._loop.call_soon_threadsafe(self._load_wanted, mode)
         self._call()
 
     def _load_wanted(self, variant: int) -> None:
-        if not self._closed and variant not in self._timelines:
+        if self._closed or variant in self._timelines:
+            self._wish_settled.set()
+        else:
             self._speculation = self._loop.create_task(self._load_then_apply(variant))
 
     async def _load_then_apply(self, variant: int) -> None:
@@ -310,11 +322,13 @@ class Engine:
             await self.load(variant)
         except KitharaError as exc:
             self._publish(SegmentGivenUp(index=-1, variant=variant, error=exc))
-            return
-        with self._lock:
-            if self._mode == variant:
-                self._apply_mode()
-        self._wake.set()
+        else:
+            with self._lock:
+                if self._mode == variant:
+                    self._apply_mode()
+        finally:
+            self._wish_settled.set()
+            self._wake.set()
 
     async def ready(self) -> None:
         """Wait until the playlist of the variant that is to come next is here.
@@ -678,9 +692,9 @@ class Engine:
             self._chain[place:] = [new]
             new.taken = False
         slot.state = State.FAILED
+        self._shelf.discard(slot.key)
         if slot.store.status == "active":
             slot.store.fail(Interrupted("this segment comes from another variant now; ask for it again"))
-        self._shelf.discard(slot.key)
         return True
 
     async def _on_failure(self, slot: Slot, error: KitharaError) -> None:
@@ -700,13 +714,13 @@ class Engine:
                     return
         slot.state = State.FAILED
         gone = isinstance(error, HttpStatus) and error.status in (404, 410)
-        empty = slot.store.total == 0
-        slot.store.fail(error)
-        if worthless or gone or empty:
-            try:
+        try:  # what the cache keeps is settled before the listener hears of it, and may leave
+            if worthless or gone or slot.store.total == 0:
                 await asyncio.to_thread(self._shelf.discard, slot.key)
-            except StoreError:
-                return
+        except StoreError:
+            pass  # it is never taken for whole anyway
+        finally:
+            slot.store.fail(error)
 
     async def _renew(self, slot: Slot) -> None:
         """Let *slot* be fetched once more, with a key that is asked for again. Who waits in an empty store goes on."""

@@ -84,6 +84,13 @@ def _flac(folder: Path) -> None:
     _pack(folder / "v1", ["-c:a", "flac", "-strict", "-2"], FMP4, "seg%03d.m4s")
 
 
+def _lossless(folder: Path) -> None:
+    """Two lossless variants that are cut differently, the second with far larger segments on the wire."""
+    for number, (seconds, level) in enumerate([(4, 12), (3, 0)]):
+        codec = ["-c:a", "flac", "-strict", "-2", "-compression_level", str(level)]
+        _pack(folder / f"v{number}", codec, [*FMP4, "-hls_time", str(seconds)], "seg%03d.m4s")
+
+
 def _encrypted(folder: Path, iv: bool) -> None:
     _ladder(folder, [], "seg%03d.ts")
     plain = folder / "plain"
@@ -103,6 +110,7 @@ RECIPES: dict[str, Callable[[Path], None]] = {
     "fmp4": _fmp4,
     "fmp4-single-file": _single,
     "fmp4-aac-flac": _flac,
+    "fmp4-lossless": _lossless,
     "ts-aes": lambda folder: _encrypted(folder, False),
     "ts-aes-iv": lambda folder: _encrypted(folder, True),
 }
