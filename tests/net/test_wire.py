@@ -67,12 +67,12 @@ async def meaning(*pieces: bytes) -> tuple[Any, ...]:
     for piece in pieces:
         if not transport.gone:
             wire.data_received(piece)
-    reusable = not transport.gone and not wire.should_close
+    reading = asyncio.ensure_future(_read(wire))
+    await asyncio.sleep(0)
+    reusable = reading.done() and not transport.gone and not wire.should_close
     wire.connection_lost(None)
     try:
-        message, payload = await wire.read()
-        while message.code < 200:
-            message, payload = await wire.read()
+        status, payload = await reading
     except BadAnswer as exc:
         return "refused", str(exc)
     except aiohttp.ServerDisconnectedError:
@@ -80,7 +80,14 @@ async def meaning(*pieces: bytes) -> tuple[Any, ...]:
     body = bytearray()
     while piece := await payload.readany():
         body += piece
-    return message.code, bytes(body), type(wire.failure), wire.icy, reusable and bool(wire._state.name == "IDLE")
+    return status, bytes(body), type(wire.failure), wire.icy, reusable
+
+
+async def _read(wire: Wire) -> tuple[int, aiohttp.StreamReader]:
+    message, payload = await wire.read()
+    while message.code < 200:
+        message, payload = await wire.read()
+    return message.code, payload
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
