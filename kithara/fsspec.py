@@ -20,7 +20,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit, urlunsplit
 
 from fsspec.asyn import AbstractAsyncStreamedFile, AsyncFileSystem
@@ -29,7 +29,6 @@ from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import isfilelike
 
-from . import opening
 from ._core.reader import SyncReader
 from ._core.resource import MemoryResource
 from .assets import AssetStore
@@ -37,6 +36,7 @@ from .errors import EmptyBody, HttpStatus, OfflineMiss, redact_url
 from .file import FileOptions, FileSession, FileSource
 from .io import SyncReaderParams, read_chunk, wait_range
 from .net import HttpClient, HttpOptions
+from .opening import StoreChoice, chosen_store
 from .portal import portal
 
 __all__ = ["KitharaFile", "KitharaFileSystem", "KitharaStream"]
@@ -52,7 +52,6 @@ LISTING_LIMIT = 32 << 20
 ENDLESS = 1 << 62
 
 Span = tuple[int | None, int | None]
-Store = AssetStore | str | os.PathLike[str] | Literal[False] | None
 
 
 class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
@@ -84,7 +83,7 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
         target_options: Mapping[str, Any] | None = None,
         fo: str | None = None,
         *,
-        store: Store = None,
+        store: StoreChoice = None,
         options: FileOptions | None = None,
         http: HttpOptions | HttpClient | None = None,
         headers: Mapping[str, str] | None = None,
@@ -102,7 +101,6 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
             raise TypeError(f"options for http that Kithara does not know: {', '.join(sorted(told))}")
         self.offline = offline
         self._chosen = store
-        self._opened: AssetStore | None = None
         options = options or OPTIONS
         http = http if http is not None else options.http
         self._client = http if isinstance(http, HttpClient) else _shared_client(self, http)
@@ -289,13 +287,13 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
         cache_type: object = None,
         size: int | None = None,
     ) -> KitharaFile:
-        """A file to read. fsspec's own caches are not used: there is one already."""
+        """The bytes as they are served, of a playlist too. fsspec's own caches are not used: there is one already."""
         _check_mode(mode, path)
         with _as_fsspec(path):
             try:
-                reader = opening.open(
-                    path, store=self._store or False, options=self.options, headers=self.headers, offline=self.offline
-                )
+                session = portal().run(self._opened(path))
+                reader = session.source()
+                reader.on_close(session.close)
             except EmptyBody:
                 reader = _nothing()
         return KitharaFile(self, path, reader, block_size)
@@ -306,7 +304,7 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
         url = _url(path)
         with _as_fsspec(url):
             try:
-                session = await self._session(url)
+                session = await self._opened(url)
             except EmptyBody:
                 return KitharaStream(self, url, _nothing(), None)
             return KitharaStream(self, url, session.source(SyncReaderParams(blocking=False)), session)
@@ -316,16 +314,16 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
     @property
     def _store(self) -> AssetStore | None:
         """The cache; None when nothing is kept."""
-        if isinstance(self._chosen, (str, os.PathLike)):
-            if self._opened is None:
-                self._opened = AssetStore(self._chosen)
-            return self._opened
-        return opening.chosen_store(self._chosen)
+        return chosen_store(self._chosen)
 
     def _session(self, url: str, *, offline: bool | None = None) -> Any:
         return FileSource.open(
             url, self.options, self._store, headers=self.headers, offline=self.offline if offline is None else offline
         )
+
+    async def _opened(self, url: str) -> FileSession:
+        session: FileSession = await self._session(url)
+        return session
 
 
 class KitharaFile(AbstractBufferedFile):

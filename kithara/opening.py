@@ -28,30 +28,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 What = str | os.PathLike[str]
-StoreChoice = AssetStore | Literal[False] | None
+StoreChoice = AssetStore | str | os.PathLike[str] | Literal[False] | None
 
 _log = logging.getLogger("kithara")
 _lock = threading.Lock()
-_default: AssetStore | None = None
+_shared: dict[str | None, AssetStore] = {}
 
 
-def default_store() -> AssetStore:
-    """The cache that everything shares unless told otherwise: in the platform's directory, 2 GiB, LRU.
+def shared_store(root: str | os.PathLike[str] | None = None) -> AssetStore:
+    """The cache at *root* that everything in this process shares, opened when first asked for.
 
-    Where that cannot be written, a private temporary one, with a warning.
+    None is the default one: in the platform's directory, 2 GiB, LRU; where that cannot be written, a private temporary
+    one, with a warning.
     """
-    global _default
+    place = None if root is None else os.path.realpath(root)
     with _lock:
-        if _default is None:
-            _default = AssetStore()
-        return _default
+        store = _shared.get(place)
+        if store is None:
+            store = _shared[place] = AssetStore(place)
+        return store
 
 
 def chosen_store(store: StoreChoice) -> AssetStore | None:
-    """The cache that *store* asks for: None the shared default, False none."""
-    if store is None:
-        return default_store()
-    return None if store is False else store
+    """The cache that *store* asks for: None the shared default, a directory the one shared there, False none."""
+    if store is False:
+        return None
+    return store if isinstance(store, AssetStore) else shared_store(store)
 
 
 def open(
@@ -73,7 +75,8 @@ def open(
     Args:
         what: An http or https URL, a path, or a file: URL. Of an HLS playlist (by suffix or type) it is the
             bytes of one variant: decrypted, init sections and segments one behind the other.
-        store: The cache: None for the shared default, False to keep nothing, or one of your own.
+        store: The cache: None for the shared default, a directory for the one that this process shares there, False to
+            keep nothing, or an `AssetStore` of your own.
         options: How the file is streamed.
         http: Limits of the HTTP client, or the client itself.
         headers: Sent to the origin of the URL, and to no other.
@@ -240,11 +243,11 @@ def _listen(bus: EventBus, on_event: Callable[[object], object]) -> Subscription
 
 
 def _after_fork_in_child() -> None:
-    global _default, _lock
-    _default = None
+    global _lock
+    _shared.clear()
     _lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
-__all__ = ["chosen_store", "default_store", "is_playlist", "open", "open_media"]
+__all__ = ["chosen_store", "is_playlist", "open", "open_media", "shared_store"]

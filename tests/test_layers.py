@@ -18,7 +18,7 @@ PACKAGE = Path(kithara.__file__).parent
 
 # From the top down; a module imports only what stands in a lower row (and its own room).
 LAYERS = (
-    ("cli", "fsspec", "stream"),
+    ("cli", "fsspec", "batch", "stream"),
     ("decode",),
     ("opening",),
     ("file", "hls"),

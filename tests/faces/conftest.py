@@ -1,13 +1,22 @@
+import gc
+import os
+
 import pytest
 from support.libraries import need
 
 import kithara
+from kithara import opening
 
 
 @pytest.fixture
 def cache(tmp_path):
     """The directory of a cache of its own."""
-    return str(tmp_path / "cache")
+    root = str(tmp_path / "cache")
+    yield root
+    shared = opening._shared.pop(os.path.realpath(root), None)
+    if shared is not None:
+        gc.collect()  # pyarrow leaves its files to the collector, and they want to save what they fetched
+        shared.close()
 
 
 @pytest.fixture

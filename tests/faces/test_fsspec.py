@@ -194,8 +194,7 @@ def server():
         yield server
 
 
-def test_a_file_without_length_is_read_to_its_end(cache, server):
-    fs = fsspec.filesystem("kithara", store=cache, options=kithara.FileOptions())
+def test_a_file_without_length_is_read_to_its_end(fs, server):
     server.serve("/live", DATA, ranges=False, length=False)
     url = server.url("/live")
     with fs.open(url) as file:
@@ -277,9 +276,12 @@ def test_the_connection_is_kept_for_the_next_file(fs, server):
     assert 1 == server.accepted
 
 
-def test_the_media_type_does_not_matter(fs, origin):
-    origin.serve("page", Body(data=b"#EXTM3U is not asked about", media_type="text/html"))
-    assert b"#EXTM3U is not asked about" == fs.cat_file(origin.url("page"))
+def test_a_playlist_is_the_bytes_that_are_served(fs, origin):
+    playlist = b"#EXTM3U\n#EXTINF:1,\nnowhere.ts\n#EXT-X-ENDLIST\n"
+    origin.serve("list.m3u8", Body(data=playlist, media_type="application/vnd.apple.mpegurl"))
+    assert playlist == fs.cat_file(origin.url("list.m3u8"))
+    with fs.open(origin.url("list.m3u8")) as file:
+        assert playlist == file.read()
 
 
 INDEX = b"""<html><a href="../">up</a> <a href="?C=N;O=D">sort</a> <a href='b%20c.txt'>b c</a> <A HREF="sub/">sub</A>

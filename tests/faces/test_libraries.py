@@ -1,6 +1,7 @@
-"""pandas, pyarrow and zarr open what an origin serves through ``kithara::``."""
+"""pandas, pyarrow, zarr and dask open what an origin serves through ``kithara::``."""
 
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -94,3 +95,17 @@ def test_zarr_reads_a_slice_of_an_array_and_fetches_its_chunks_only(tmp_path, ca
         assert np.array_equal(values[150:180, 150:180], read[150:180, 150:180])
         chunks = {request.path for request in server.requests(1) if "/c/" in request.path}
         assert {"/array/c/1/1"} == chunks
+
+
+def test_dask_reads_lines_in_blocks(origin, cache):
+    need("dask")
+    import dask.bag
+
+    lines = [f"{number:06d}" for number in range(ROWS)]
+    origin.serve("lines.txt", "\n".join(lines).encode())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        url = "kithara::" + origin.url("lines.txt")
+        bag = dask.bag.read_text(url, blocksize=30_000, storage_options={"store": cache})
+        assert bag.npartitions > 3
+        assert lines == [line.rstrip("\n") for line in bag.compute(scheduler="threads")]
