@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CORE := setup.py $(wildcard kithara/_core/*.pyx kithara/_core/*.pxd kithara/_core/*.h)
 TESTS ?= tests
+# Groups of dependencies that the tests may use; those of `faces` are large, and tests without them are skipped.
+TEST_GROUPS ?= test
 
 .PHONY: demo test test-all lint bench sanitize build clean
 
@@ -32,7 +34,7 @@ lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
 	$(BIN)/stubtest kithara._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
 
 bench: $(VENV)/.built $(VENV)/.test
-	$(BIN)/python -m pytest benches --benchmark-only
+	$(BIN)/python -m pytest $(wildcard benches/bench_*.py)
 
 sanitize: $(VENV)/.built $(VENV)/.test
 	tests/sanitize.sh asan
@@ -58,7 +60,7 @@ $(VENV)/.built: $(VENV)/.installed $(CORE)
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.installed
-	$(PIP) --group test
+	$(PIP) $(addprefix --group ,$(TEST_GROUPS))
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.installed

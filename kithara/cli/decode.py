@@ -26,6 +26,7 @@ BLOCK = 16384
 @click.argument("url")
 @click.option("-o", "--output", required=True, help="FILE.wav, FILE.flac, or - for WAV on stdout.")
 @click.option("--samples", type=click.Choice(list(SAMPLE_TYPES)), default="int16", show_default=True)
+@click.option("--rate", type=click.IntRange(min=1), help="Resample to so many frames a second.")
 @click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Where to begin, in seconds.")
 @click.option("--duration", type=click.FloatRange(min=0), help="How much to decode, in seconds.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
@@ -36,6 +37,7 @@ def decode(
     url: str,
     output: str,
     samples: str,
+    rate: int | None,
     start: float,
     duration: float | None,
     force: bool,
@@ -57,7 +59,7 @@ def decode(
     if output != "-" and Path(output).exists() and not force:
         raise click.UsageError(f"{output} is there already; --force overwrites it")
     kind = SAMPLE_TYPES[samples]
-    with access.open(url) as reader, kithara.Decoder(reader, dtype=kind.dtype) as decoder:
+    with access.open(url) as reader, _decoder(reader, kind.dtype, rate) as decoder:
         spec = decoder.spec
         first = round(start * spec.rate)
         if first:
@@ -85,6 +87,14 @@ def decode(
         say_json(record)
     elif sys.stderr.isatty() and not quiet:
         errors_console().print(f"{output}: {clock(done / spec.rate)}, {spec.rate} Hz, {spec.channels} channels")
+
+
+def _decoder(reader: kithara.SyncReader, dtype: str, rate: int | None) -> kithara.Decoder:
+    decoder = kithara.Decoder(reader, dtype=dtype)
+    if rate is None or rate == decoder.spec.rate:
+        return decoder
+    with decoder:  # the resampled one takes over what this one opened
+        return decoder.resampled_to(rate)
 
 
 @contextmanager

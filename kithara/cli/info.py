@@ -55,7 +55,7 @@ def _table(record: dict[str, Any]) -> Table:
     bitrate = "" if not media.get("bitrate") else f", {media['bitrate'] / 1000:.0f} kbit/s"
     frames = "" if record["frames"] is None else f" ({record['frames']} frames)"
     estimate = media.get("duration_estimate")
-    length = clock(record["duration"]) if record["duration"] is not None else f"about {clock(estimate)}"
+    length = clock(record["duration"]) if record["duration"] or not estimate else f"about {clock(estimate)}"
     rows = {
         "media": f"{codec or 'unknown'} in {media.get('container') or 'unknown'}{bitrate}",
         "sound": f"{record['rate']} Hz, {record['channels']} channels",

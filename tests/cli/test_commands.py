@@ -128,6 +128,12 @@ def test_decode_takes_a_part_exact_to_the_sample(run: Run, origin: Origin, tmp_p
     assert np.array_equal(MUSIC[66150:77175], soundfile.read(tmp_path / "out.wav", dtype="int16")[0])
 
 
+def test_decode_resamples(run: Run, origin: Origin, tmp_path: Path) -> None:
+    assert 0 == run("decode", origin.url("song.flac"), "-o", "out.wav", "--rate", "22050").returncode
+    with soundfile.SoundFile(tmp_path / "out.wav") as file:
+        assert (22050, len(MUSIC) // 2) == (file.samplerate, file.frames)
+
+
 def test_decode_reads_a_local_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "song.flac").write_bytes(SONG)
     assert (0, "", "") == said(run("decode", tmp_path / "song.flac", "-o", "out.wav"))
