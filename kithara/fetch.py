@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from ._core.resource import Resource
 from ._core.window import Window
-from .errors import KitharaError, ProtocolViolation
+from .errors import EmptyBody, KitharaError
 from .events import Progress, Resumed, Retrying, Stalled
 from .net import Backoff
 from .storage import StreamingResource
@@ -465,7 +465,7 @@ class Filler:
             await self._receive(transfer, body)
             if body.stop is None and transfer.in_order:
                 if transfer.at == 0:
-                    raise ProtocolViolation("the body is empty", operation="fetching")
+                    raise EmptyBody("the body is empty", operation="fetching")
                 if self.store.length is None:
                     self.store.set_length(transfer.at)
 
