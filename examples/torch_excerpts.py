@@ -18,7 +18,7 @@ from kithara.batch import by_file
 
 
 class Excerpts(IterableDataset):
-    """*count* excerpts of each file, ``(channels, frames)`` float32, drawn anew in every epoch but the same for a *seed*.
+    """*count* excerpts of each file, ``(channels, frames)`` float32, drawn anew in every epoch, the same for a *seed*.
 
     The workers of a loader part the files among them and share the cache; a file shorter than *seconds* is left out.
     """
