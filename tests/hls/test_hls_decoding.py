@@ -9,6 +9,7 @@ from support.nginx import Nginx
 from support.signals import quantized, signal
 
 import kithara
+from kithara import opening
 from kithara.hls import HlsOptions, HlsSource
 from kithara.portal import portal
 
@@ -92,7 +93,7 @@ def test_packaged_audio_is_as_long_as_its_source(store, name):
 
 def test_a_playlists_address_opens_as_a_file_and_as_a_decoder(store, source, monkeypatch):
     tree = hlstrees.tree("fmp4-lossless")
-    monkeypatch.setattr("kithara.opening.default_store", lambda: store)
+    monkeypatch.setitem(opening._shared, None, store)
     with Nginx(tree.folder) as server:
         url = server.url("master.m3u8")
         with kithara.open(url, variant=1) as reader:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.needs("nginx", "ffmpeg")
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[kithara.AssetStore]:
     with kithara.AssetStore(tmp_path / "cache") as store:
-        monkeypatch.setattr(opening, "_default", store)
+        monkeypatch.setitem(opening._shared, None, store)
         yield store
 
 
