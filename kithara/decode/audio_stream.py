@@ -176,6 +176,7 @@ class AudioStream:
         decoder = Decoder(what, dtype, gapless=gapless, media=media, variant=variant)
         if rate is not None and rate != decoder.spec.rate:
             decoder = decoder.resampled_to(rate)
+        decoder.read_ahead()
         self.spec: PcmSpec = decoder.spec
         self.dtype = decoder.dtype
         self._width = self.spec.channels * self.dtype.itemsize

@@ -244,6 +244,10 @@ class Decoder:
             self._exact = exact
             return frame
 
+    def read_ahead(self) -> None:
+        """Let seeks be followed by fetching ahead at once, as playing wants it, and not by what one read needs."""
+        self._view.eager = True
+
     def interrupt(self) -> None:
         """Make a read that waits, and every later one until the next `seek`, raise `Interrupted`. Any thread."""
         self._view.interrupt()

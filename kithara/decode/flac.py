@@ -105,7 +105,7 @@ class FlacDemuxer(Demuxer):
 
     def _probe(self, offset: int, stop: int) -> Point | None:
         info = self._info
-        size = LOOK if not info.most_bytes else min(max(info.most_bytes + 32, 4096), 1 << 18)
+        size = LOOK if not info.most_bytes else min(max(2 * info.most_bytes, 4096), 1 << 18)
         while offset < stop:
             data = self._view.some(offset, size)
             ended = len(data) < size

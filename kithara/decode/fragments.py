@@ -130,7 +130,7 @@ class FragmentedDemuxer(Demuxer):
 
     def __init__(self, view: ByteView, data: bytes, moov: iso.Box, sound: iso.SoundTrack, first: int) -> None:
         self._view, self._data, self._moov, self._sound = view, data, moov, sound
-        self._known = [Point(first, 0)]  # fragments without a gap from the first on
+        self._known = [Point(first, 0)]  # fragments met so far, in order
         self._sidx: list[Point] = []
         self.origin = 0
         self._at = Point(first, 0)
@@ -279,24 +279,31 @@ class FragmentedDemuxer(Demuxer):
             self.end = tick
 
     def _learn(self, offset: int, tick: int) -> None:
-        if offset > self._known[-1].offset and not self._sidx:
-            self._known.append(Point(offset, tick))
+        if not self._sidx:
+            place = bisect.bisect_left(self._known, (offset,))
+            if place == len(self._known) or self._known[place].offset != offset:
+                self._known.insert(place, Point(offset, tick))
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         points = self._sidx or self._known
         index = max(bisect.bisect_right(points, tick, key=lambda point: point.tick) - 1, 0)
-        self._at = points[index]
-        if not self._sidx and index == len(points) - 1 and tick > 0 and self._view.seekable and self._view.length:
-            self._at = self._search(points[index], tick)
-        if self._sidx and (found := self._fragment(self._at.offset)) is not None and found[1].tick is not None:
-            self._at = Point(found[0], found[1].tick - self.origin)  # the fragment's own word, to the sample
+        self._at = low = points[index]
+        following = points[index + 1] if index + 1 < len(points) else None
+        if self._sidx:
+            self._view.plan(low.offset, following.offset if following is not None else low.offset + self._size)
+            found = self._fragment(low.offset)
+            if found is not None and found[1].tick is not None:
+                self._at = Point(found[0], found[1].tick - self.origin)  # the fragment's own word, to the sample
+        elif tick > low.tick and self._view.seekable and self._view.length:
+            self._at = self._search(low, following, tick)
         return Landing(self._at.tick)
 
-    def _search(self, low: Point, tick: int) -> Point:
-        length = self._view.length or 0
-        told = self._total_told or None
+    def _search(self, low: Point, high: Point | None, tick: int) -> Point:
+        """The last fragment at or before *tick*, between the known ones *low* and *high*."""
+        stop = high.offset if high is not None else self._view.length or 0
+        stop_tick = high.tick if high is not None else self._total_told or None
         slack = max(LOOK, self._size * 5 // 4)
-        low = locate(low, length, told, tick, self._probe, density=self._density, slack=slack)
+        low = locate(low, stop, stop_tick, tick, self._probe, density=self._density, slack=slack)
         while (found := self._following(low)) is not None and found.tick <= tick:
             low = found
         return low

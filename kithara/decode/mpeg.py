@@ -221,6 +221,7 @@ class Mp3Demuxer(_Elementary):
         first = self._index[0]
         if self._mean:
             guess = first + int(number * self._mean) - 2
+            self._view.plan(guess, guess + int(24 * self._mean))
             data = self._view.some(guess, min(FIRST_LOOK * 2, int(18 * self._mean)))
             frames, _, _, _ = split(data, 0, self.kind, self._fixed, False, False)
             if frames:

@@ -271,7 +271,8 @@ class OggDemuxer(Demuxer):
                 page = _page(data, mark, at)
                 if page is None and len(data) - mark < 27 + 255:
                     break
-                if page is not None and page.serial == self._serial and self._sound(page):
+                # A serial number of 32 bits behind the mark makes it a page; one that is all here is checked as well.
+                if page is not None and page.serial == self._serial and self._sound(page, data[mark:]):
                     if page.offset >= stop:
                         return None
                     if page.granule >= 0 and page.sizes:
@@ -285,10 +286,10 @@ class OggDemuxer(Demuxer):
                 at += len(data) - 3
         return None
 
-    def _sound(self, page: Page) -> bool:
-        """Whether the checksum holds, so that "OggS" inside a packet is not taken for a page."""
-        data = self._view.get(page.offset, page.stop - page.offset)
-        return len(data) == page.stop - page.offset and ogg_crc(data) == int.from_bytes(data[22:26], "little")
+    def _sound(self, page: Page, data: bytes) -> bool:
+        """Whether the checksum of *page*, at the start of *data*, holds as far as that can be told."""
+        size = page.stop - page.offset
+        return len(data) < size or ogg_crc(data[:size]) == int.from_bytes(data[22:26], "little")
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         self._at, self._skip_packets = Point(self._first, 0), 0
@@ -298,12 +299,12 @@ class OggDemuxer(Demuxer):
         track = self.track
         low = Point(self._first, 0)
         density = (track.bitrate or 128000) / 8 / track.rate
-        if self._seen.tick > 0:
+        if self._seen.tick > 4 * track.rate or (self._seen.tick and not track.bitrate):
             density = (self._seen.offset - low.offset) / self._seen.tick
         found = locate(low, stop, self.end, tick, self._probe, density=density, slack=LOOK)
         if found == low:
             return Landing(0)
-        page = self._page_at(found.offset, whole=True)
+        page = self._page_at(found.offset)
         if page is None or page.flags & 4:
             return Landing(0)
         if track.codec == "vorbis":

@@ -31,6 +31,7 @@ class SegmentsDemuxer(Demuxer):
     """The packets of *source*'s segments, with a `Mark` where one begins. Owned by one thread, but for `interrupt`."""
 
     container = "hls"
+    eager = True  # a segment is always fetched whole
 
     def __init__(self, source: SegmentSource) -> None:
         self._source = source

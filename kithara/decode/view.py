@@ -28,6 +28,10 @@ class ByteView:
     Args:
         reader: Anything with ``read``; ``seek``, ``tell``, ``read1``, ``length``, ``want``, ``interrupt`` and
             ``contains_range`` are used where they exist.
+
+    Attributes:
+        seekable: Whether it can go back.
+        eager: What follows a jump will be read on and on, as for playing: the reader is to fetch ahead at once.
     """
 
     def __init__(self, reader: Any) -> None:
@@ -41,6 +45,7 @@ class ByteView:
         self._length = self._measure()
         self._at = -1
         self._planned = (0, 0)
+        self.eager = False
         self._interrupted = False
         self._base = 0
         self._data = b""
@@ -74,6 +79,9 @@ class ByteView:
         data = self._held(offset)
         if len(data) >= least:
             return data[:most]
+        start, planned = self._planned
+        if start <= offset and offset + least < planned <= offset + most and not self.eager:
+            most = planned - 1 - offset  # reading all that was planned would say that more is wanted
         most = max(most, least)
         parts = [data] if data else []
         got = len(data)
@@ -130,7 +138,7 @@ class ByteView:
             start, planned = self._planned
             if start <= offset < planned:
                 stop = max(stop, planned)
-            if self._want is not None and stop - offset >= WORTH_SAYING:
+            if self._want is not None and not self.eager and stop - offset >= WORTH_SAYING:
                 self._want(offset, stop)
         elif self._at <= offset:
             position = max(self._at, 0)

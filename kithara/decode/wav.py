@@ -103,6 +103,8 @@ class WavDemuxer(Demuxer):
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         self._frame = max(tick, 0) if self.end is None else min(max(tick, 0), self.end)
+        start = self._first + self._frame * self._align
+        self._view.plan(start, start + 2 * BLOCK * self._align)
         return Landing(self._frame)
 
     def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
