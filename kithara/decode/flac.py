@@ -107,6 +107,7 @@ class FlacDemuxer(Demuxer):
         info = self._info
         size = LOOK if not info.most_bytes else min(max(2 * info.most_bytes, 4096), 1 << 18)
         while offset < stop:
+            self._view.plan(offset, offset + size + LOOK)  # should this be the place, its frames are on their way
             data = self._view.some(offset, size)
             ended = len(data) < size
             found = flac_sync(data, 0, info.fixed_block, info.least_bytes, info.most_bytes, ended)

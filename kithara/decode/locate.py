@@ -42,6 +42,7 @@ def locate(
         slack: Bytes that reading forward is worth to spare another look.
     """
     first, high = low, stop
+    barren = False
     high_tick = stop_tick
     for turn in range(MAX_LOOKS):
         span = (high_tick - low.tick) if high_tick is not None else 0
@@ -50,10 +51,12 @@ def locate(
         if distance <= slack or high - low.offset <= 1:
             break
         guess = low.offset + int(distance - slack * 0.6)
-        if turn > 6 and turn % 2:  # interpolation is not converging: halve
+        # A guess behind the end, a place without a point, or slow narrowing: the density is no help, halving is.
+        if barren or guess >= high or (turn > 6 and turn % 2):
             guess = (low.offset + high) // 2
         guess = min(max(guess, low.offset + 1), high - 1)
         point = probe(guess, high)
+        barren = point is None
         if point is None:
             high = guess
         elif point.tick > tick:

@@ -265,6 +265,7 @@ class OggDemuxer(Demuxer):
         """The first page at or after *offset* on which a packet ends; its tick is where that page ends."""
         at, limit = offset, min(stop, self._view.length or stop)
         while at < limit:
+            self._view.plan(at, at + 2 * LOOK)  # should this be the place, its packets are on their way
             data = self._view.some(at, min(LOOK, max(limit - at, 1)))
             mark = data.find(b"OggS")
             while mark >= 0:

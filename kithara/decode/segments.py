@@ -45,7 +45,7 @@ class SegmentsDemuxer(Demuxer):
         if segment is None:
             raise DecodeError("the presentation has no segments")
         self._opened: tuple[Segment, Demuxer] | None = None
-        inner = self._open(segment)
+        segment, inner = self._take(segment)
         self.variant = segment.variant
         self.track = Track(
             codec=inner.track.codec,
@@ -146,19 +146,43 @@ class SegmentsDemuxer(Demuxer):
         opened, self._opened = self._opened, None
         while opened is not None:
             segment, inner = opened
-            tick = self._place(inner, segment)
-            track = inner.track
-            self.variant = segment.variant
-            yield Mark(tick, track), -1
-            count = 0
-            for data, samples in inner.packets():
-                if track.container == "fmp4" and tick is not None and 0 < samples < track.packet:
-                    # Only the presentation's last packet is shorter than the others: padding follows its true part.
-                    end = tick + (count + samples) * self.track.rate // track.rate
-                    self.end = end
-                yield data, samples
-                count += samples
-            opened = self._open_next(segment)
+            try:
+                yield from self._inside(segment, inner)
+                opened = self._open_next(segment)
+            except Interrupted:
+                opened = self._take(self._renewed(segment))
+
+    def _inside(self, segment: Segment, inner: Demuxer) -> Iterator[Packet]:
+        tick, track = self._place(inner, segment), inner.track
+        self.variant = segment.variant
+        yield Mark(tick, track), -1
+        count = 0
+        for data, samples in inner.packets():
+            if track.container == "fmp4" and tick is not None and 0 < samples < track.packet:
+                # Only the presentation's last packet is shorter than the others: padding follows its true part.
+                self.end = tick + (count + samples) * self.track.rate // track.rate
+            yield data, samples
+            count += samples
+
+    def _take(self, segment: Segment) -> tuple[Segment, Demuxer]:
+        while True:
+            try:
+                return segment, self._open(segment)
+            except Interrupted:
+                segment = self._renewed(segment)
+
+    def _renewed(self, segment: Segment) -> Segment:
+        """The segment anew, after a read in it was interrupted: the source has a better variant of it.
+
+        Raises:
+            Interrupted: it was our own side that interrupted.
+        """
+        if self._interrupted:
+            raise Interrupted("something else is wanted", operation="decoding")
+        renewed = self._source.segment_at(segment.start + segment.duration / 2)
+        if renewed is None:
+            raise DecodeError(f"segment {segment.index} is gone")
+        return renewed
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         seconds = max(tick, 0) / self.track.rate
@@ -166,8 +190,7 @@ class SegmentsDemuxer(Demuxer):
         segment = self._source.segment_at(seconds)
         if segment is None:
             return Landing(max(tick, 0))
-        inner = self._open(segment)
-        self._opened = (segment, inner)
+        self._opened = segment, inner = self._take(segment)
         place = self._place(inner, segment)
         sure = place is not None or segment.index == 0
         return Landing(round(segment.start * self.track.rate) if place is None else place, sure)

@@ -108,6 +108,7 @@ class TransportDemuxer(Demuxer):
         """The first PES of the audio with a time stamp, at or after *offset*."""
         at = self._base + -(-(offset - self._base) // PACKET) * PACKET
         while at < stop:
+            self._view.plan(at, at + 2 * LOOK)  # should this be the place, its frames are on their way
             data = self._view.some(at, LOOK)
             _, marks, _ = ts_payload(data, self._pid)
             for _, pts, place in marks:
