@@ -123,6 +123,7 @@ class Download:
         self._sessions: list[tuple[EventBus, FileOptions]] = []
         self._digests: set[str] = set()
         self._filler: Filler | None = None
+        self._failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._phase = FilePhase.INIT
@@ -249,6 +250,7 @@ class Download:
 
     async def _failing(self, error: BaseException) -> None:
         """Drop from the cache what is worthless now; else let the next session go on from it."""
+        self._failure = error
         if isinstance(error, RepresentationChanged):
             self._changed(self)
         worthless = isinstance(error, ABOUT_THE_ENTITY) or (isinstance(error, HttpStatus) and error.status in GONE)
@@ -267,6 +269,8 @@ class Download:
 
     def _error(self) -> BaseException:
         """Why the resource has failed."""
+        if self._failure is not None:
+            return self._failure
         missing = self.resource.covered_until(0)
         try:
             self.resource.wait_range(missing, missing + 1, 0)
