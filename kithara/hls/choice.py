@@ -87,9 +87,17 @@ class Choice:
         self.controller.feed(size, seconds, latency, variant=self._rank[variant], aborted=aborted)
 
     def better(
-        self, variant: int, *, done: int, total: int, seconds: float, latency: float, buffer_seconds: float, now: float
+        self,
+        variant: int,
+        *,
+        done: int,
+        total: int,
+        seconds: float,
+        latency: float,
+        buffer_seconds: float,
+        allowed: Sequence[int],
     ) -> int | None:
-        """The variant to fetch instead of a download of *variant* that goes badly, or None."""
+        """The one of *allowed* to fetch instead of a download of *variant* that goes badly, or None."""
         if self.mode != "auto":
             return None
         rank = self.controller.should_abandon(
@@ -99,6 +107,6 @@ class Choice:
             seconds=seconds,
             latency=latency,
             buffer_level=buffer_seconds,
-            allowed={self._rank[index] for index in self.available(now)},
+            allowed={self._rank[index] for index in allowed},
         )
         return None if rank is None else self._order[rank]

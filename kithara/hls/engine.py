@@ -609,8 +609,7 @@ class Engine:
             while not running.done():
                 await asyncio.wait([running], timeout=LOOK)
                 better = None if running.done() else self._better(slot, transfer)
-                if better is not None:
-                    self._give_up(slot, better)
+                if better is not None and self._give_up(slot, better):
                     return None
             await running
         finally:
@@ -655,14 +654,18 @@ class Engine:
                 seconds=now - begun,
                 latency=begun - transfer.asked,
                 buffer_seconds=self._ahead(slot.start),
-                now=now,
+                allowed=self._loaded(),
             )
 
-    def _give_up(self, slot: Slot, variant: int) -> None:
-        if slot.transfer is not None:
-            self._learn(slot, slot.transfer.received, aborted=True)
+    def _give_up(self, slot: Slot, variant: int) -> bool:
+        """Let *variant* take the place of *slot*, whose download goes badly."""
+        transfer = slot.transfer
+        if not self._replace(slot, variant, "abandoned"):
+            return False
+        if transfer is not None:
+            self._learn(slot, transfer.received, aborted=True)
         self._publish(SegmentGivenUp(index=slot.index, variant=slot.variant, error=None))
-        self._replace(slot, variant, "abandoned")
+        return True
 
     def _learn(self, slot: Slot, size: int, *, aborted: bool) -> None:
         transfer = slot.transfer

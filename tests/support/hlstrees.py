@@ -43,9 +43,11 @@ class Tree:
     bandwidths: list[int]
 
 
-def _pack(folder: Path, codec: list[str], options: list[str], name: str = "seg%03d.ts") -> None:
+def _pack(
+    folder: Path, codec: list[str], options: list[str], name: str = "seg%03d.ts", *, seconds: int = SECONDS
+) -> None:
     folder.mkdir(parents=True)
-    source = corpus._source(44100, 44100 * SECONDS + corpus.EXTRA, 16)
+    source = corpus._source(44100, 44100 * seconds + corpus.EXTRA, 16)
     corpus.run(
         "ffmpeg", "-v", "error", "-y", "-i", source, "-map", "0:a", *codec,
         "-f", "hls", "-hls_time", str(SEGMENT), "-hls_playlist_type", "vod", "-hls_list_size", "0",
@@ -91,6 +93,11 @@ def _lossless(folder: Path) -> None:
         _pack(folder / f"v{number}", codec, [*FMP4, "-hls_time", str(seconds)], "seg%03d.m4s")
 
 
+def _long(folder: Path) -> None:
+    for number, rate in enumerate(AAC):
+        _pack(folder / f"v{number}", _aac(rate), ["-hls_time", "2"], "seg%03d.ts", seconds=60)
+
+
 def _encrypted(folder: Path, iv: bool) -> None:
     _ladder(folder, [], "seg%03d.ts")
     plain = folder / "plain"
@@ -111,6 +118,7 @@ RECIPES: dict[str, Callable[[Path], None]] = {
     "fmp4-single-file": _single,
     "fmp4-aac-flac": _flac,
     "fmp4-lossless": _lossless,
+    "ts-minute": _long,
     "ts-aes": lambda folder: _encrypted(folder, False),
     "ts-aes-iv": lambda folder: _encrypted(folder, True),
 }
