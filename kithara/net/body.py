@@ -62,7 +62,6 @@ class RangedBody:
         self.received = 0
         """Bytes given out so far."""
         self._answer = answer
-        self._wire = answer.wire
         self._limit = None if endless else options.max_resource_bytes - start
         self._idle = options.idle
         self._deadline = deadline
@@ -138,7 +137,7 @@ class RangedBody:
 
     def _check_end(self) -> None:
         expected = None if self.stop is None else self.stop - self.start
-        failure = self._wire.failure
+        failure = self._answer.fate.failure
         if self._closed is not None:
             raise self._closed
         if failure is not None and not isinstance(failure, (EOFError, OSError, aiohttp.ClientError)):
@@ -172,7 +171,8 @@ class RangedBody:
     def abandon(self) -> None:
         """End a wait for bytes under way: the client is closing."""
         self._closed = self._closed or Closed("the HTTP client was closed", url=self.url)
-        self._wire.cut_short(EOFError("the client was closed"))
+        if not self._answer.closed:
+            self._answer.wire.cut_short(EOFError("the client was closed"))
         self.close(self._closed)
 
     def close(self, error: Exception | None = None) -> None:
@@ -182,7 +182,7 @@ class RangedBody:
         elif self._closed is None and not self._over:
             self._closed = Closed("this body was closed", url=self.url)
         if not self._answer.closed:  # a body read to its end has given its connection back already
-            self._wire.abort()
+            self._answer.wire.abort()
         self._answer.close()
         self._on_close(self)
 

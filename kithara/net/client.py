@@ -420,4 +420,4 @@ def _made_again(options: HttpOptions, headers: Mapping[str, str], is_private: Is
 
 
 def _is_broadcast(answer: Answer) -> bool:
-    return answer.wire.icy or any(name.lower().startswith("icy-") for name in answer.headers)
+    return answer.fate.icy or any(name.lower().startswith("icy-") for name in answer.headers)

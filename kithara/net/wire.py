@@ -50,19 +50,32 @@ class _State(enum.Enum):
     UNTIL_CLOSE = "a body that ends with the connection"
 
 
+class Fate:
+    """What became of one answer, kept apart from its connection, which may carry the next one already.
+
+    Attributes:
+        icy: Whether it began with ``ICY`` instead of ``HTTP/1``.
+        failure: Why its body ended before its framing said so, or None. The body itself just ends.
+    """
+
+    __slots__ = ("failure", "icy")
+
+    def __init__(self) -> None:
+        self.icy = False
+        self.failure: BaseException | None = None
+
+
 class Wire(ResponseHandler):
     """One connection.
 
     Attributes:
-        icy: Whether the last answer began with ``ICY`` instead of ``HTTP/1``.
-        failure: Why the last body ended before its framing said so, or None. The body itself just ends.
+        fate: Of the answer under way, or of the last one.
         uses: How many requests this connection has carried.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self.icy = False
-        self.failure: BaseException | None = None
+        self.fate = Fate()
         self.uses = 0
         self._state = _State.IDLE
         self._head = bytearray()
@@ -73,8 +86,7 @@ class Wire(ResponseHandler):
 
     def set_response_params(self, **params: Any) -> None:
         self.uses += 1
-        self.icy = False
-        self.failure = None
+        self.fate = Fate()
         self._state = _State.HEAD
         self._head.clear()
         self._head_bytes = 0
@@ -119,7 +131,7 @@ class Wire(ResponseHandler):
             head = inspect_head(raw)
         except BadAnswer as exc:
             return self._refuse(str(exc))
-        self.icy = head.icy
+        self.fate.icy = head.icy
         if not 100 <= head.status < 200:
             if self._bodiless or head.status in _BODILESS or head.length == 0:
                 self._state = _State.IDLE
@@ -177,7 +189,7 @@ class Wire(ResponseHandler):
         self._should_close = True
         self._payload = None
         if body is not None and not body.is_eof():
-            self.failure = failure
+            self.fate.failure = failure
             self._state = _State.IDLE
             body.feed_eof()
 
@@ -243,16 +255,18 @@ class Answer(aiohttp.ClientResponse):
 
     Attributes:
         wire: The connection.
+        fate: What becomes of this answer on it.
         peer: The address of the other end, or None when the transport does not tell.
     """
 
     wire: Wire
+    fate: Fate
     peer: Address | None
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         protocol = connection.protocol
         assert isinstance(protocol, Wire)
-        self.wire = protocol
+        self.wire, self.fate = protocol, protocol.fate
         name = None if connection.transport is None else connection.transport.get_extra_info("peername")
         self.peer = _address(name[0]) if name else None
         return await super().start(connection)

@@ -247,6 +247,19 @@ async def test_bytes_come_as_they_arrive_and_not_in_blocks(server: FaultServer) 
     assert pieces == [b"a", b"bc", b"def"]
 
 
+async def test_a_body_is_not_blamed_for_the_next_one_on_its_connection(server: FaultServer) -> None:
+    server.on("/", head(length=4), send(b"good"))
+    server.on("/", head(length=4), send(b"ba"), reset())
+    async with HttpClient(QUICK) as client, client.stream(server.url()) as unread:
+        async with asyncio.timeout(5):
+            while not unread._answer.closed:  # until all of it is here, and its connection back in the pool
+                await asyncio.sleep(0)
+        data, error = await fetch_until_error(client, server.url())
+        assert (data, type(error)) == (b"ba", BodyTruncated)
+        assert b"".join([piece async for piece in unread]) == b"good"
+    assert [request.connection for request in server.requests] == [1, 1]
+
+
 async def test_leaving_a_body_early_closes_its_connection(server: FaultServer) -> None:
     server.on("/", head(length=1000), send(b"0123"), stall())
     async with HttpClient(QUICK) as client:

@@ -80,7 +80,7 @@ async def meaning(*pieces: bytes) -> tuple[Any, ...]:
     body = bytearray()
     while piece := await payload.readany():
         body += piece
-    return status, bytes(body), type(wire.failure), wire.icy, reusable
+    return status, bytes(body), type(wire.fate.failure), wire.fate.icy, reusable
 
 
 async def _read(wire: Wire) -> tuple[int, aiohttp.StreamReader]:
