@@ -121,11 +121,9 @@ class LockTable:
 
     def is_held(self, region: str, name: str) -> bool:
         """Whether anybody, here or in another process, holds it in any way."""
-        lock = self.try_exclusive(region, name)
-        if lock is None:
-            return True
-        lock.release()
-        return False
+        offset = _offset(region, name)
+        with self._condition:
+            return offset in self._counts or self._held_elsewhere(offset)
 
     def held_here(self, region: str, name: str) -> int:
         """How many shared locks this table holds on it; 0 when it is free or held exclusively."""
@@ -145,25 +143,34 @@ class LockTable:
             self._condition.notify_all()
 
     def _set(self, kind: int, offset: int) -> bool:
+        return not self._is_open() or self._call(fcntl.F_OFD_SETLK, kind, offset) is not None
+
+    def _held_elsewhere(self, offset: int) -> bool:
+        answer = self._call(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, offset) if self._is_open() else None
+        return answer is not None and _FLOCK.unpack(answer)[0] != fcntl.F_UNLCK
+
+    def _is_open(self) -> bool:
+        """Open the lock file; False where there is none, nor anybody else."""
         if self._directory is None:
-            return True
+            return False
         if self._fd < 0:
             try:
                 self._fd = self._directory.open_file(self._name, os.O_RDWR | os.O_CREAT)
             except ReadOnlyStore:
                 self._directory = None  # so there is nobody who could write either
-                return True
+                return False
             except FileNotFoundError as exc:
                 raise store_error(exc, "opening the lock file", self._directory.shown(self._name)) from exc
+        return True
+
+    def _call(self, command: int, kind: int, offset: int) -> bytes | None:
+        """What the kernel answers; None when another holds it."""
         try:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
+            return fcntl.fcntl(self._fd, command, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
         except OSError as exc:
             if exc.errno in _LOCKED:
-                return False
-            raise StoreIo(
-                f"{self._directory.shown(self._name)}: {exc.strerror}", errno=exc.errno, operation="locking"
-            ) from exc
-        return True
+                return None
+            raise StoreIo(f"the lock file {self._name}: {exc.strerror}", errno=exc.errno, operation="locking") from exc
 
     def close(self) -> None:
         """Let go of everything. Locks still out are void."""

@@ -82,7 +82,8 @@ class Directory:
 
     def down(self, names: Sequence[str], *, create: bool = False) -> Directory:
         """The directory *names* below this one, each step checked to be a real directory."""
-        at = Directory(os.dup(self.fd), self.path)
+        with translated("opening a directory", self.path):
+            at = Directory(os.dup(self.fd), self.path)
         try:
             for name in names:
                 shown = f"{at.path}/{name}"

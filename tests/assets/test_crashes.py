@@ -75,6 +75,11 @@ def test_writes_that_write_half_are_gone_on_with(shim, base):
     faults.run_driver(shim, DRIVER, "short", base)
 
 
+@pytest.mark.timeout(60)
+def test_a_disk_that_cannot_read_makes_the_entry_corrupt_and_drops_it(shim, base):
+    faults.run_driver(shim, DRIVER, "read", base)
+
+
 def can_mount(folder):
     """Whether a file system in a file can be mounted here; else why not."""
     if os.geteuid() != 0:

@@ -1,6 +1,6 @@
 """Runs in a process of its own, with the fault shim preloaded: a download whose n-th file call goes wrong, for each n.
 
-Usage: crashdriver.py MODE ROOT [ERRNO [STRIDE]], where MODE is kill, fail, full, short, recovery or cut.
+Usage: crashdriver.py MODE ROOT [ERRNO [STRIDE]], where MODE is kill, fail, full, short, read, recovery or cut.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from kithara.assets import AssetStore, ResourceKey
-from kithara.errors import KitharaError
-from kithara.storage import Validators
+from kithara.errors import CacheCorrupt, KitharaError
+from kithara.storage import StreamingResource, Validators
 
-COUNT, KILL_BEFORE, KILL_AFTER, FAIL_ONCE, FAIL_ON, CUT_BEFORE, CUT_AFTER, SHORT = range(8)
+COUNT, KILL_BEFORE, KILL_AFTER, FAIL_ONCE, FAIL_ON, CUT_BEFORE, CUT_AFTER, SHORT, FAIL_READS = range(9)
 DATA = random.Random(17).randbytes(300_000)
 OLD = random.Random(18).randbytes(150_000)
 KEY = ResourceKey("show", "file/body")
@@ -207,6 +207,22 @@ def short(base: str) -> None:
     forked_cleanly(check, root)
 
 
+def read(base: str) -> None:
+    """A disk that cannot read what it holds: the entry is corrupt, and dropped, to be fetched anew."""
+    path = os.path.join(base, "cache", "body")
+    resource = StreamingResource(path, len(DATA), io="pread")
+    resource.write_at(0, DATA)
+    resource.commit()
+    arm(os.path.dirname(path), mode=FAIL_READS, number=errno.EIO)
+    try:
+        resource.read_at(0, bytearray(1000))
+    except CacheCorrupt:
+        arm(os.path.dirname(path))
+        assert StreamingResource(path).status == "active"
+        return
+    raise AssertionError("bytes came from a disk that cannot read")
+
+
 def cut(base: str, stride: int) -> None:
     """The disk goes away at a call, with all that was not synced; then the machine comes up again."""
     image, mount = os.path.join(base, "disk.img"), os.path.join(base, "mnt")
@@ -255,6 +271,8 @@ def main() -> None:
         fail(base, number, FAIL_ON)
     elif mode == "short":
         short(base)
+    elif mode == "read":
+        read(base)
     elif mode == "cut":
         cut(base, stride)
     else:

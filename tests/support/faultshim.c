@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { COUNT, KILL_BEFORE, KILL_AFTER, FAIL_ONCE, FAIL_ON, CUT_BEFORE, CUT_AFTER, SHORT };
+enum { COUNT, KILL_BEFORE, KILL_AFTER, FAIL_ONCE, FAIL_ON, CUT_BEFORE, CUT_AFTER, SHORT, FAIL_READS };
 #define FS_IOC_SHUTDOWN _IOR('X', 125, unsigned int)
 
 static char root[4096];
@@ -108,6 +108,18 @@ WRAP(int, unlinkat, (int dir, const char *name, int flags), (dir, name, flags), 
 WRAP(int, rmdir, (const char *path), (path), ours(path))
 WRAP(int, mkdir, (const char *path, mode_t bits), (path, bits), ours(path))
 WRAP(int, mkdirat, (int dir, const char *name, mode_t bits), (dir, name, bits), ours_at(dir, name))
+
+#define READS(name)                                                                             \
+    ssize_t name(int fd, void *into, size_t n, off_t at) {                                      \
+        static ssize_t (*real)(int, void *, size_t, off_t);                                     \
+        if (!real) real = (ssize_t(*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, #name);      \
+        if (mode != FAIL_READS || !ours_fd(fd)) return real(fd, into, n, at);                   \
+        errno = error;                                                                          \
+        return -1;                                                                              \
+    }
+
+READS(pread)
+READS(pread64)
 
 #define OPENS(name, parameters, arguments, relevant)                            \
     int name parameters {                                                       \
