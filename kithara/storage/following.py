@@ -38,16 +38,14 @@ class Following:
         state: State,
         length: int | None,
         validators: Validators,
-        ranges: Sequence[tuple[int, int]],
+        runs: bytes,
     ) -> None:
         """Tell followers how far it is. The bytes are in the file already."""
         if self._page is not None:
-            self._page.publish(
-                Record(
-                    generation=generation, inode=inode, state=state, length=length, validators=validators,
-                    ranges=tuple(ranges),
-                )
-            )  # fmt: skip
+            record = Record(
+                generation=generation, inode=inode, state=state, length=length, validators=validators, ranges=()
+            )
+            self._page.publish(record, runs)
 
     def asked(self) -> list[Demand]:
         """What followers miss."""

@@ -25,7 +25,7 @@ from .sidecar import Runs, Validators
 
 _MAGIC = b"kt-live1"
 _HEAD = struct.Struct("<I8s16sQQIIIq")
-_RUN = struct.Struct("<qq")
+_RUN = struct.Struct("=qq")  # as `Resource.packed_ranges` gives them: the page never leaves its machine
 _RECORD_LIMIT = 32 << 10
 _FACTS_LIMIT = 4 << 10
 _MOST_RUNS = (_RECORD_LIMIT - _HEAD.size - _FACTS_LIMIT) // _RUN.size
@@ -86,6 +86,8 @@ class LivePage:
         self.inode = facts.st_ino
         self._boot = _boot()
         self._last = b""
+        self._told: Validators | None = None
+        self._facts = b""
         self._asked: Sequence[Demand] | None = None
         if facts.st_nlink != 1:
             self.close()
@@ -99,21 +101,30 @@ class LivePage:
         except (StoreError, FileNotFoundError):
             return None
 
-    def publish(self, record: Record) -> None:
-        """Tell followers. Of too many runs the largest are told."""
-        ranges: Sequence[tuple[int, int]] = record.ranges
-        if len(ranges) > _MOST_RUNS:
-            ranges = sorted(sorted(ranges, key=lambda run: run[0] - run[1])[:_MOST_RUNS])
-        facts = record.validators.to_json().encode()
-        if len(facts) > _FACTS_LIMIT:
-            facts = Validators(total=record.validators.total, unvalidated=True).to_json().encode()
-        runs = b"".join(_RUN.pack(start, stop) for start, stop in ranges)
+    def publish(self, record: Record, runs: bytes) -> None:
+        """Tell followers *record*, and the packed *runs* in place of its own. Of too many the largest are told.
+
+        This is done at every write, so it makes no object for each run.
+        """
+        if len(runs) > _MOST_RUNS * _RUN.size:
+            largest = sorted(_RUN.iter_unpack(runs), key=lambda run: run[0] - run[1])[:_MOST_RUNS]
+            runs = b"".join(_RUN.pack(start, stop) for start, stop in sorted(largest))
+        facts = self._facts_of(record.validators)
         length = -1 if record.length is None else record.length
+        count = len(runs) // _RUN.size
         head = _HEAD.pack(
-            0, _MAGIC, self._boot, record.generation, record.inode, record.state, len(ranges), len(facts), length
+            0, _MAGIC, self._boot, record.generation, record.inode, record.state, count, len(facts), length
         )
         content = head[4:] + facts + runs
         self._write(struct.pack("<I", zlib.crc32(content)) + content, 0)
+
+    def _facts_of(self, validators: Validators) -> bytes:
+        if validators != self._told:
+            facts = validators.to_json().encode()
+            if len(facts) > _FACTS_LIMIT:
+                facts = Validators(total=validators.total, unvalidated=True).to_json().encode()
+            self._told, self._facts = validators, facts
+        return self._facts
 
     def look(self) -> Record | None:
         """The writer's word, if it is whole, of this boot, and news since the last look."""

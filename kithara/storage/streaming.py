@@ -415,7 +415,7 @@ class StreamingResource(FileResource):
     def _publish(self, state: State = State.ACTIVE) -> None:
         if self._writer is not None:
             self._following.publish(
-                self._generation, self._inode, state, self.length, self.validators, self.available_ranges()
+                self._generation, self._inode, state, self.length, self.validators, self.packed_ranges()
             )
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────
