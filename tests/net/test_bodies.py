@@ -252,8 +252,7 @@ async def test_a_body_is_not_blamed_for_the_next_one_on_its_connection(server: F
     server.on("/", head(length=4), send(b"ba"), reset())
     async with HttpClient(QUICK) as client, client.stream(server.url()) as unread:
         async with asyncio.timeout(5):
-            while not unread._answer.closed:  # until all of it is here, and its connection back in the pool
-                await asyncio.sleep(0)
+            await unread._answer.content.wait_eof()  # all of it is here, and its connection back in the pool
         data, error = await fetch_until_error(client, server.url())
         assert (data, type(error)) == (b"ba", BodyTruncated)
         assert b"".join([piece async for piece in unread]) == b"good"

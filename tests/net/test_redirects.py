@@ -178,6 +178,29 @@ async def test_a_name_that_resolves_to_a_private_address_is_no_way_around(server
     assert server.accepted == 0
 
 
+@pytest.mark.parametrize(
+    ("answers", "reached"),
+    [(["127.0.0.1"], True), (["127.0.0.2"], False), (["127.0.0.2", "127.0.0.1"], True), (["127.0.0.2", "::1"], False)],
+)
+async def test_what_a_name_resolves_to_is_what_is_checked_and_connected_to(
+    server: FaultServer, elsewhere: FaultServer, monkeypatch: pytest.MonkeyPatch, answers: list[str], reached: bool
+) -> None:  # H55
+    async def resolve(self: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, object]]:
+        told = {"hostname": host, "port": port, "family": family, "proto": 0, "flags": 0}
+        return [{**told, "host": address} for address in answers]
+
+    monkeypatch.setattr("kithara.net.wire.ThreadedResolver.resolve", resolve)
+    server.serve("/", DATA)
+    trust = Trust(origin=Origin("http", "list.example", 80), private=False, secure=False)
+    async with HttpClient(QUICK, is_private=second_is_private) as client:
+        if reached:
+            assert await fetch(client, server.url(host="cdn.example"), trust=trust) == DATA
+        else:
+            _, error = await fetch_until_error(client, server.url(host="cdn.example"), trust=trust)
+            assert isinstance(error, PolicyDenied)
+    assert (server.accepted, elsewhere.accepted) == (int(reached), 0)
+
+
 async def test_the_caller_may_name_a_private_address(elsewhere: FaultServer) -> None:
     elsewhere.serve("/", DATA)
     async with HttpClient(QUICK, is_private=second_is_private) as client:
