@@ -16,6 +16,9 @@ cdef extern from *:
     #include <stdlib.h>
     #include <string.h>
     #include <sys/mman.h>
+    #ifdef __linux__
+    #include <sys/syscall.h>
+    #endif
     #include <unistd.h>
 
     typedef struct { int64_t base, length, poisoned; } kt_mapping;
@@ -37,9 +40,22 @@ cdef extern from *:
         for (kt_block *block = &kt_first_block; block; block = __atomic_load_n(&block->next, __ATOMIC_ACQUIRE))
             for (int i = 0; i < KT_BLOCK; i++) {
                 int64_t base = __atomic_load_n(&block->slots[i].base, __ATOMIC_ACQUIRE);
-                if (base && base <= address && address < base + block->slots[i].length) return &block->slots[i];
+                int64_t length = __atomic_load_n(&block->slots[i].length, __ATOMIC_RELAXED);
+                if (base && base <= address && address < base + length) return &block->slots[i];
             }
         return NULL;
+    }
+
+    /* The system call itself where that is possible: the function is not promised to be safe in a handler, and a race
+       detector would take the pages it puts in place for a write that races with the copies, which it is meant to do. */
+    static int kt_zeros(int64_t page, int64_t length) {
+        void *at = (void *)(uintptr_t)page;
+        int flags = MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS;
+    #if defined(__linux__) && defined(SYS_mmap)
+        return syscall(SYS_mmap, at, (size_t)length, PROT_READ, flags, -1, 0) == page;
+    #else
+        return mmap(at, (size_t)length, PROT_READ, flags, -1, 0) == at;
+    #endif
     }
 
     static void kt_on_sigbus(int number, siginfo_t *info, void *context) {
@@ -50,9 +66,7 @@ cdef extern from *:
             if (mapping) {
                 int64_t page = address & ~(kt_page - 1);
                 __atomic_store_n(&mapping->poisoned, 1, __ATOMIC_SEQ_CST); /* before the zeros can be seen */
-                void *over = mmap((void *)(uintptr_t)page, (size_t)(mapping->base + mapping->length - page),
-                                  PROT_READ, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-                if (over != MAP_FAILED) return;
+                if (kt_zeros(page, __atomic_load_n(&mapping->length, __ATOMIC_RELAXED) - (page - mapping->base))) return;
             }
         } else if (kt_copying) {
             return; /* another handler sent our fault on; running the instruction again brings the real one */
@@ -98,7 +112,7 @@ cdef extern from *:
             if (base == MAP_FAILED) {
                 mapping = NULL;
             } else {
-                mapping->length = (int64_t)length;
+                __atomic_store_n(&mapping->length, (int64_t)length, __ATOMIC_RELAXED);
                 __atomic_store_n(&mapping->poisoned, 0, __ATOMIC_RELEASE);
                 __atomic_store_n(&mapping->base, (int64_t)(uintptr_t)base, __ATOMIC_RELEASE);
             }

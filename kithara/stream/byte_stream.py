@@ -96,6 +96,11 @@ class ByteStream(Generic[T]):
             self._source.offline_mode = self._params.offline_mode
 
     @property
+    def source(self) -> Source:
+        """What is streamed: a `kithara.SyncReader` over it reads beside the stream, with a window of its own."""
+        return self._source
+
+    @property
     def position(self) -> int:
         """The offset of the next byte."""
         return 0 if self._chunks is None else self._chunks.reader.tell()

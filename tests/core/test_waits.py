@@ -430,7 +430,7 @@ def test_a_forked_child_that_inherits_a_locked_monitor_does_not_hang() -> None:
     )
 
 
-def test_a_python_thread_keeps_its_speed_while_others_wait() -> None:
+def test_a_python_thread_keeps_its_speed_while_others_wait(liveness: Liveness) -> None:
     """Waiting takes no GIL. The bench says how much; here it must not be a matter of multiples."""
     ended = python(
         """
@@ -443,13 +443,13 @@ def test_a_python_thread_keeps_its_speed_while_others_wait() -> None:
         store = MemoryResource(1000)
         readers = [SyncReader(store) for _ in range(50)]
         alone, beside = [], []
-        for _ in range(3):
+        for _ in range(5):
             alone.append(speed())
         threads = [threading.Thread(target=lambda reader=reader: reader.read(1)) for reader in readers]
         for thread in threads:
             thread.start()
         blocked(store, 50)
-        for _ in range(3):
+        for _ in range(5):
             beside.append(speed())
         store.write_at(0, b"x" * 1000)
         for thread, reader in zip(threads, readers):
@@ -459,10 +459,10 @@ def test_a_python_thread_keeps_its_speed_while_others_wait() -> None:
         """
     )
     assert 0 == ended.code, ended.err
-    assert float(ended.out) > 0.5
+    assert float(ended.out) > 0.5 / liveness(1)
 
 
-def test_idle_waiters_cost_next_to_no_processor_time() -> None:
+def test_idle_waiters_cost_next_to_no_processor_time(liveness: Liveness) -> None:
     ended = python(
         """
         store = MemoryResource(1000)
@@ -481,4 +481,4 @@ def test_idle_waiters_cost_next_to_no_processor_time() -> None:
         """
     )
     assert 0 == ended.code, ended.err
-    assert float(ended.out) < 0.1
+    assert float(ended.out) < liveness(0.1)

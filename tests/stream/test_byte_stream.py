@@ -24,6 +24,7 @@ from kithara.stream import (
     Stream,
     StreamParams,
     StreamSource,
+    SyncReader,
 )
 
 SMALL = StreamParams(chunk=1000, buffer=4)
@@ -323,6 +324,14 @@ async def test_a_stream_source_brings_its_events_along() -> None:
     async with ByteStream(source, SMALL, events=True) as stream:
         bus.publish("hello")
         assert [Event("hello"), Data(b"abc")] == [message async for message in stream]
+
+
+async def test_a_reader_reads_beside_a_running_stream() -> None:
+    async with ByteStream(UserSource(), SMALL) as stream:
+        first = await anext(stream)
+        with SyncReader(stream.source) as reader:
+            assert CONTENT[:50_000] == await asyncio.to_thread(lambda: reader.read(50_000))
+        assert CONTENT == first + b"".join([chunk async for chunk in stream])
 
 
 def test_stream_is_the_seeds_name_for_it() -> None:
