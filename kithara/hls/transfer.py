@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from .._core.resource import Resource
-from ..errors import BodyTruncated, DecodeError, DecryptFailed, NetError, RangeMismatch, TooLarge
+from ..errors import BodyTruncated, DecodeError, DecryptFailed, NetError, NetTimeout, RangeMismatch, TooLarge
+from ..fetch import FOLLOW_EVERY
 from ..net import Backoff, HttpClient, Representation
 from ..net.policy import Trust
-from ..storage import Validators
+from ..storage import StreamingResource, Validators
 from ..storage.memory import AnyStreaming
 from .keys import Decryptor
 from .uri import data_url_bytes
@@ -86,6 +87,8 @@ class Transfer:
             DecryptFailed, DecodeError: what came is no media.
             StoreError: it cannot be kept.
         """
+        if not await self._left_to_us():
+            return
         if self._url.startswith("data:"):
             self._accept(data_url_bytes(self._url))
         else:
@@ -98,6 +101,28 @@ class Transfer:
         if self._store.length is None:
             self._store.set_length(self._written)
         await self._commit(self._store)
+
+    async def _left_to_us(self) -> bool:
+        """Wait while another process brings it into the same file; False once it is whole.
+
+        Raises:
+            NetTimeout: the other one has brought nothing for as long as a server may be silent.
+            WriterGone: the other one has begun it anew.
+        """
+        store = self._store
+        if not isinstance(store, StreamingResource):
+            return True
+        patience = self._client.options.idle
+        here, since = store.total, self._clock()
+        while not store.follow() and store.status == "active":
+            if store.total != here:
+                here, since = store.total, self._clock()
+            elif self._clock() - since > patience:
+                raise NetTimeout("another process fetches it and gets nowhere", kind="idle", url=self._url)
+            await asyncio.sleep(FOLLOW_EVERY)
+        if store.status not in ("active", "committed"):
+            store.wait_range(0, 1 << 62, 0)  # raises what it ended with
+        return store.status != "committed"
 
     def _resume(self) -> None:
         """Go on behind what an earlier session left; a cipher cannot."""
