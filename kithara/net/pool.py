@@ -53,6 +53,7 @@ class Pool:
         self._options = options
         self._is_private = is_private
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._waits: set[asyncio.Timeout] = set()
 
     def _session(self, guarded: bool) -> aiohttp.ClientSession:
         """The session that may connect anywhere, or the *guarded* one that sees public addresses only."""
@@ -119,7 +120,8 @@ class Pool:
             when, last = until, True
         progress = _Progress(asyncio.timeout_at(when), until, options.headers, last=last)
         try:
-            async with progress.deadline:
+            async with progress.deadline as wait:
+                self._waits.add(wait)
                 answer = await self._session(guarded and options.proxy is None).request(
                     method,
                     target.wire,
@@ -132,6 +134,8 @@ class Pool:
                 assert isinstance(answer, Answer)
                 return progress, answer
         except TimeoutError:
+            if self.closed:
+                raise Closed("the HTTP client was closed", url=target.text, operation=operation) from None
             kind = "total" if progress.last else "headers" if progress.connected else "connect"
             what = {"total": "the whole took too long", "connect": f"no connection within {options.connect:g} s"}
             failure: NetError | Closed = NetTimeout(
@@ -142,6 +146,8 @@ class Pool:
             )
         except (aiohttp.ClientError, BadAnswer, ForbiddenAddress, OSError) as exc:
             failure = self._explain(exc, target, operation)
+        finally:
+            self._waits.discard(progress.deadline)
         # Raised outside the except clause, so that no exception of aiohttp, which may quote the whole URL, hangs
         # on it as context.
         return progress, failure
@@ -188,6 +194,8 @@ class Pool:
         self.slots.close()
         for body in list(self.bodies):
             body.abandon()
+        for wait in self._waits:
+            wait.reschedule(self.loop.time())
         for session in self._sessions.values():
             await session.close()
 

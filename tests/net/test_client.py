@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import ipaddress
 import logging
 import os
+import socket
 import ssl
 import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -196,6 +199,37 @@ async def test_closing_ends_every_wait_and_leaves_nothing(no_leaks: None, livene
         assert await server.sees(lambda: server.open_now() == 0)
     with pytest.raises(Closed):
         await fetch(client, server.url())
+
+
+@pytest.fixture
+def unreachable() -> Iterator[str]:
+    """The URL of an address that answers no attempt to connect: its backlog is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+async def test_a_connection_that_never_stands_is_left_at_the_connect_limit(unreachable: str, liveness) -> None:
+    async with HttpClient(HttpOptions(connect=0.3)) as client:
+        began = asyncio.get_running_loop().time()
+        _, error = await fetch_until_error(client, unreachable)
+        assert asyncio.get_running_loop().time() - began < liveness(1.3)
+    assert isinstance(error, NetTimeout)
+    assert (error.kind, error.retryable) == ("connect", True)
+
+
+async def test_closing_ends_an_attempt_to_connect(unreachable: str, liveness) -> None:
+    client = HttpClient(HttpOptions(connect=60))
+    task = asyncio.create_task(fetch(client, unreachable))
+    await asyncio.wait([task], timeout=0.1)
+    began = asyncio.get_running_loop().time()
+    await client.close()
+    with pytest.raises(Closed):
+        await task
+    assert asyncio.get_running_loop().time() - began < liveness(0.5)
 
 
 @pytest.mark.parametrize("path", ["/headers", "/body", "/name"])
