@@ -11,6 +11,10 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+
+# Imported here although the loop would do it: its own exit hook, which refuses new work, must be registered before
+# ours, for hooks run in reverse and what we do last is save.
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from .errors import WouldDeadlock, WriterGone
@@ -19,6 +23,9 @@ T = TypeVar("T")
 
 CLOSING_TIME = 0.8
 """Seconds that sessions have to end when the portal closes; an exiting process must not hang on a dead server."""
+
+WORKERS = 4
+"""Threads for what waits for the disk."""
 
 
 class Portal:
@@ -31,6 +38,7 @@ class Portal:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.loop.set_default_executor(ThreadPoolExecutor(WORKERS, thread_name_prefix="kithara-disk"))
         self._closers: dict[object, Callable[[], Awaitable[object]]] = {}
         self._ready = threading.Event()
         self._closed = False
@@ -48,7 +56,7 @@ class Portal:
         finally:
             _cancel_all(self.loop)
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-            self.loop.close()
+            self.loop.close()  # the workers end by themselves; one that hangs in a file call must not hold us up
 
     @property
     def here(self) -> bool:
@@ -131,6 +139,7 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
 
 _lock = threading.Lock()
 _portal: Portal | None = None
+_inherited: list[Portal] = []
 
 
 def portal() -> Portal:
@@ -150,6 +159,11 @@ def _close_at_exit() -> None:
 def _after_fork_in_child() -> None:
     global _lock, _portal
     _lock = threading.Lock()
+    if _portal is not None:
+        # Its thread is not here, and handles opened before the fork find it closed. Its loop must not be collected:
+        # closing its sockets would take them out of the parent's epoll.
+        _portal._closed = True
+        _inherited.append(_portal)
     _portal = None
 
 

@@ -457,6 +457,11 @@ cdef class FileResource(Resource):
 
     cdef int place(self, int64_t offset, const char *data, int64_t size) noexcept nogil:
         cdef ssize_t done
+        cdef int64_t least = kt_load(&self.written_end)  # before looking
+        cdef stat_t now
+        # A file that somebody has cut would grow back to its size here, with zeros for what was cut off.
+        if c_fstat(self.fd, &now) == 0 and now.st_size < least:
+            return -CORRUPT
         while size > 0:
             done = c_pwrite(self.fd, data, size, offset)
             if done < 0:

@@ -64,8 +64,8 @@ class Backend(Protocol):
         """Remove all of an asset. Open readers keep their bytes."""
         ...
 
-    def remove_resource(self, key: ResourceKey) -> None:
-        """Remove one resource."""
+    def remove_resource(self, key: ResourceKey) -> bool:
+        """Remove one resource; whether nothing is left of its asset, which is gone with it."""
         ...
 
     def keep(self, name: str, kept: bool) -> None:

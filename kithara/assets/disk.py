@@ -93,8 +93,14 @@ class DiskBackend:
 
     def open_streaming(self, key: ResourceKey, keeper: Keeper, *, fresh: bool) -> StreamingResource:
         *parents, name = key.path.split("/")
-        directory = self._alive().down(parents, create=True)
-        return StreamingResource.keep(PartFile(directory, name, identity_of(key.path)), keeper, fresh=fresh)
+        while True:
+            directory = self._alive().down(parents, create=True)
+            try:
+                return StreamingResource.keep(PartFile(directory, name, identity_of(key.path)), keeper, fresh=fresh)
+            except StoreIo as exc:
+                if exc.errno != errno.ENOENT or os.fstat(directory.fd).st_nlink:
+                    raise
+                # Another process removed what was last in the directory, and the directory with it.
 
     def open_atomic(self, key: ResourceKey) -> AtomicResource:
         return AtomicResource(key.path, within=self._alive())
@@ -117,14 +123,27 @@ class DiskBackend:
         except FileNotFoundError:
             return
 
-    def remove_resource(self, key: ResourceKey) -> None:
+    def remove_resource(self, key: ResourceKey) -> bool:
         *parents, name = key.path.split("/")
         try:
             with self._root.down(parents) as directory:
                 for each in (f"{name}.part.meta", f"{name}.part.live", f"{name}.part", name):
                     directory.remove_tree(each)
         except FileNotFoundError:
-            return
+            pass  # and perhaps an empty directory above it
+        return self._prune(parents)
+
+    def _prune(self, parents: list[str]) -> bool:
+        """Remove the directories *parents*, each in the one before it, that hold nothing; whether all are gone."""
+        for depth in range(len(parents), 0, -1):
+            try:
+                with self._root.down(parents[: depth - 1]) as above:
+                    os.rmdir(parents[depth - 1], dir_fd=above.fd)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return False
+        return True
 
     def keep(self, name: str, kept: bool) -> None:
         with self._alive().down([name], create=True) as directory:

@@ -70,10 +70,13 @@ class MemoryBackend:
             self._streaming = {key: found for key, found in self._streaming.items() if key.asset_root != name}
             self._atomic = {key: content for key, content in self._atomic.items() if key.asset_root != name}
 
-    def remove_resource(self, key: ResourceKey) -> None:
+    def remove_resource(self, key: ResourceKey) -> bool:
         with self._lock:
             self._streaming.pop(key, None)
             self._atomic.pop(key, None)
+            left = any(other.asset_root == key.asset_root for other in [*self._streaming, *self._atomic])
+        row = self.index.row(key.asset_root)
+        return not left and (row is None or not row.keep)
 
     def keep(self, name: str, kept: bool) -> None:
         return

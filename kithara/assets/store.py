@@ -190,8 +190,9 @@ class AssetStore:
             live = self._live.pop(key, None)
         if live is not None:
             live.discard()
-        self._backend.remove_resource(key)
-        self._index.drop(key.asset_root, "/".join(key.components))
+        with self._lock:  # nobody opens it anew while its directories go
+            gone = self._backend.remove_resource(key)
+        self._index.drop(key.asset_root, None if gone else "/".join(key.components))
 
     # ── assets ───────────────────────────────────────────────────────────────────────────────
 

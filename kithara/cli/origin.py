@@ -248,6 +248,7 @@ class Origin:
     def _answer(self, connection: socket.socket, request: Request) -> bool:
         if not stays(connection, request.time + self.delay):
             return False
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.link.send_buffer)  # for the rate of now
         keep = request.headers.get("connection", "").lower() != "close"
         body = self._bodies.get(unquote(urlsplit(request.path).path))
         headers: dict[str, str] = {"Date": email.utils.formatdate(usegmt=True)}
@@ -340,7 +341,6 @@ class _Listener:
         poll.register(self._woken, select.POLLIN)
         while all(descriptor != self._woken.fileno() for descriptor, _ in poll.poll()):
             connection, _ = self._socket.accept()
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._origin.link.send_buffer)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(target=self._talk, args=(connection,), name="kithara-origin", daemon=True)
             with self._lock:

@@ -31,7 +31,6 @@ from ..events import Committed, EventBus, Failed, PhaseChanged, Response
 from ..fetch import QUANTUM, Filler, pour
 from ..media import MediaInfo, from_content_type, from_suffix, sniff
 from ..net import HttpClient, RangedBody, Representation
-from ..portal import portal
 from ..storage import Validators
 from ..storage.memory import AnyStreaming
 from .options import FileOptions
@@ -211,7 +210,7 @@ class Download:
         try:
             await asyncio.shield(self._first)
         except KitharaError as exc:
-            raise exc.renewed() from exc
+            raise exc.renewed() from exc.__cause__ or exc
         finally:
             self.resource.forget(watch)
 
@@ -223,9 +222,7 @@ class Download:
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self.resource.status == "active":
-            if isinstance(self.resource, AnyStreaming):
-                with contextlib.suppress(KitharaError):
-                    await asyncio.to_thread(self.resource.checkpoint, durable=True)
+            await self._keep()
             self.resource.cancel()
         if isinstance(self.store, Window):
             self.store.cancel()
@@ -237,8 +234,6 @@ class Download:
         except Exception as exc:
             self.resource.fail(exc)  # a mistake of ours must not leave readers waiting
             raise
-        finally:
-            portal().forget(self)
         if self.resource.status == "committed":
             self.publish(Committed(length=self.resource.length or 0))
             self._settle_first(None)
@@ -253,8 +248,14 @@ class Download:
         self._failure = error
         if isinstance(error, RepresentationChanged):
             self._changed(self)
-        worthless = isinstance(error, ABOUT_THE_ENTITY) or (isinstance(error, HttpStatus) and error.status in GONE)
-        if worthless or self.resource.total == 0:
+        if isinstance(error, ABOUT_THE_ENTITY) or (isinstance(error, HttpStatus) and error.status in GONE):
+            await self.discard()
+        else:
+            await self._keep()
+
+    async def _keep(self) -> None:
+        """Let the next session go on from what is here, if anything is."""
+        if self.resource.total == 0:
             await self.discard()
         elif isinstance(self.resource, AnyStreaming):
             with contextlib.suppress(KitharaError):
@@ -262,10 +263,12 @@ class Download:
 
     async def discard(self) -> None:
         """Remove it from the cache; open readers keep what they have, and the next open starts anew."""
-        if self.request.store is not None:
+        resource, store = self.resource, self.request.store
+        if store is None or not isinstance(resource, AnyStreaming) or not resource.on_disk:
+            return
+        if resource.is_writer or resource.status == "committed":  # else it is another process's business
             with contextlib.suppress(StoreError, Closed):
-                if getattr(self.resource, "on_disk", False):
-                    await asyncio.to_thread(self.request.store.remove_resource, self.request.key)
+                await asyncio.to_thread(store.remove_resource, self.request.key)
 
     def _error(self) -> BaseException:
         """Why the resource has failed."""

@@ -114,19 +114,26 @@ class Downloads:
         request = download.request
         if not request.offline:
             download.start(in_order=self._changes[download.name] >= RESTLESS)
-            portal().at_close(download, download.stop)
             return
         miss = OfflineMiss("offline, and not in the cache", url=request.url)
-        download.resource.fail(miss)
         if download.resource.total == 0:
             await download.discard()
             raise miss
+        download.resource.fail(miss)
 
     async def _end(self, download: Download) -> None:
         """Have nothing more to do with *download*, unless others use it."""
         if not download.users and not download.ended:
             await download.stop()
             await self._let_go(download)
+
+    async def close(self) -> None:
+        """Stop everything: the loop is about to end."""
+        going = [place.download for place in self._places.values() if place.download is not None]
+        await asyncio.gather(*(download.stop() for download in going), return_exceptions=True)
+        for shared in self._clients.values():
+            await shared.http.close()
+        self._clients.clear()
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────
 
@@ -191,7 +198,12 @@ _registries: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Downloads] = w
 
 def downloads() -> Downloads:
     """The downloads of the running loop, which is the portal's."""
-    return _registries.setdefault(asyncio.get_running_loop(), Downloads())
+    loop = asyncio.get_running_loop()
+    registry = _registries.get(loop)
+    if registry is None:
+        registry = _registries[loop] = Downloads()
+        portal().at_close(registry, registry.close)
+    return registry
 
 
 def _open_resource(request: Request, fresh: bool) -> Resource:

@@ -14,6 +14,8 @@ from support.waiting import liveness
 
 # Shared mappings that libc makes by itself, once.
 FOREIGN_MAPPINGS = ("gconv-modules.cache", "/dev/")
+# A pool of few threads that lasts as long as the process; how many of them have been needed so far varies.
+POOL = "kithara-disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Holdings:
     @classmethod
     def now(cls) -> Holdings:
         gc.collect()
-        return cls(Counter(_descriptors()), Counter(thread.name for thread in threading.enumerate()), _mappings())
+        threads = (thread.name for thread in threading.enumerate())
+        return cls(Counter(_descriptors()), Counter(name for name in threads if not name.startswith(POOL)), _mappings())
 
     def more_than(self, before: Holdings) -> list[str]:
         """What is here now and was not *before*, in words."""
