@@ -8,10 +8,10 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
-from support.sources import CONTENT, IMPLEMENTATIONS, SIZE, Implementation, Torn, Traits
+from support.sources import IMPLEMENTATIONS, Implementation, Torn
 
 from kithara.errors import Closed, InvalidSeek, SeekNotSupported, StreamError, UnknownLength, WouldDeadlock
 from kithara.stream import (
@@ -27,13 +27,26 @@ from kithara.stream import (
 T = TypeVar("T")
 SMALL = SyncReaderParams(prefetch=4, chunk=8192)
 
-pytestmark = pytest.mark.parametrize("kind", IMPLEMENTATIONS, ids=lambda kind: kind.name)
+pytestmark = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, id=kind.name, marks=pytest.mark.needs(*kind.needs)) for kind in IMPLEMENTATIONS]
+)
+
+
+@pytest.fixture
+def content(kind: Implementation) -> bytes:
+    """All that the source holds."""
+    return kind.content()
+
+
+@pytest.fixture
+def reachable(kind: Implementation, content: bytes) -> int:
+    """Where the source ends or fails."""
+    return len(content) if kind.traits.fails_at is None else kind.traits.fails_at
 
 
 @asynccontextmanager
 async def reading(kind: Implementation, path: Path) -> AsyncIterator[SyncReader]:
-    opened: Any = kind.opened
-    async with opened(path) as source:
+    async with kind.opened(path) as source:
         with SyncReader(source, SMALL) as reader:
             yield reader
 
@@ -43,36 +56,32 @@ async def elsewhere(action: Callable[[], T]) -> T:
     return await asyncio.to_thread(action)
 
 
-def reachable(traits: Traits) -> int:
-    return SIZE if traits.fails_at is None else traits.fails_at
-
-
-async def test_it_is_a_source(kind: Implementation, tmp_path: Path) -> None:
-    opened: Any = kind.opened
-    async with opened(tmp_path) as source:
+async def test_it_is_a_source(kind: Implementation, tmp_path: Path, content: bytes) -> None:
+    async with kind.opened(tmp_path) as source:
         assert isinstance(source, Source)
         assert kind.traits.seeks == source.supports_seek
-        assert (SIZE if kind.traits.known else None) == source.length
+        assert (len(content) if kind.traits.known else None) == source.length
 
 
-async def test_wait_comes_before_read_and_tells_the_end(kind: Implementation, tmp_path: Path) -> None:
-    opened: Any = kind.opened
-    async with opened(tmp_path) as source:
+async def test_wait_comes_before_read_and_tells_the_end(kind: Implementation, tmp_path: Path, content: bytes) -> None:
+    async with kind.opened(tmp_path) as source:
         assert WaitOutcome.READY is await source.wait_range(0, 100)
         data = await source.read_at(0, 100)
         assert 1 <= len(data) <= 100
-        assert CONTENT.startswith(data)
+        assert content.startswith(data)
         if kind.traits.fails_at is None:
-            assert WaitOutcome.EOF is await source.wait_range(SIZE, SIZE + 1)
+            assert WaitOutcome.EOF is await source.wait_range(len(content), len(content) + 1)
 
 
-async def test_every_byte_comes_once_and_in_order(kind: Implementation, tmp_path: Path) -> None:
+async def test_every_byte_comes_once_and_in_order(
+    kind: Implementation, tmp_path: Path, content: bytes, reachable: int
+) -> None:
     async with reading(kind, tmp_path) as reader:
-        got = await elsewhere(lambda: reader.read(reachable(kind.traits)))
-        assert CONTENT[: reachable(kind.traits)] == got
+        got = await elsewhere(lambda: reader.read(reachable))
+        assert content[:reachable] == got
 
 
-async def test_the_end_is_told_only_at_the_end(kind: Implementation, tmp_path: Path) -> None:
+async def test_the_end_is_told_only_at_the_end(kind: Implementation, tmp_path: Path, content: bytes) -> None:
     async with reading(kind, tmp_path) as reader:
 
         def pieces() -> list[bytes]:
@@ -87,26 +96,28 @@ async def test_the_end_is_told_only_at_the_end(kind: Implementation, tmp_path: P
             return
         found = await elsewhere(pieces)
         assert {7777} == {len(piece) for piece in found[:-1]}
-        assert CONTENT == b"".join(found)
+        assert content == b"".join(found)
         assert b"" == reader.read(1)
 
 
-async def test_a_failure_is_the_sources_own_and_moves_nothing(kind: Implementation, tmp_path: Path) -> None:
+async def test_a_failure_is_the_sources_own_and_moves_nothing(
+    kind: Implementation, tmp_path: Path, content: bytes, reachable: int
+) -> None:
     async with reading(kind, tmp_path) as reader:
-        position = reachable(kind.traits) - 10
+        position = reachable - 10
         await elsewhere(lambda: reader.seek(position))
         if kind.traits.fails_at is None:
-            assert CONTENT[-10:] == await elsewhere(lambda: reader.read(100))
+            assert content[-10:] == await elsewhere(lambda: reader.read(100))
             return
         for _ in range(2):
             with pytest.raises(Torn):
                 await elsewhere(lambda: reader.read(100))
             assert position == reader.tell()
         reader.seek(0)
-        assert CONTENT[:100] == await elsewhere(lambda: reader.read(100))
+        assert content[:100] == await elsewhere(lambda: reader.read(100))
 
 
-async def test_the_seek_table(kind: Implementation, tmp_path: Path) -> None:
+async def test_the_seek_table(kind: Implementation, tmp_path: Path, content: bytes) -> None:
     async with reading(kind, tmp_path) as reader:
         assert 10 == reader.seek(10)
         assert 15 == reader.seek(5, io.SEEK_CUR)
@@ -114,42 +125,44 @@ async def test_the_seek_table(kind: Implementation, tmp_path: Path) -> None:
             with pytest.raises(InvalidSeek):
                 reader.seek(offset, whence)
         if kind.traits.known:
-            assert SIZE - 1 == reader.seek(-1, io.SEEK_END)
+            assert len(content) - 1 == reader.seek(-1, io.SEEK_END)
         else:
             with pytest.raises(UnknownLength):
                 reader.seek(-1, io.SEEK_END)
         assert (kind.traits.known and kind.traits.seeks) == reader.seekable()
 
 
-async def test_random_seeks_give_the_bytes_of_their_place(kind: Implementation, tmp_path: Path) -> None:
+async def test_random_seeks_give_the_bytes_of_their_place(
+    kind: Implementation, tmp_path: Path, content: bytes, reachable: int
+) -> None:
     chance = random.Random(8)
     async with reading(kind, tmp_path) as reader:
 
         def course() -> None:
             floor = 0
             for _ in range(60):
-                position = chance.randrange(floor, reachable(kind.traits) - 500)
+                position = chance.randrange(floor, reachable - 500)
                 if not kind.traits.seeks:  # forwards, in steps
                     position = min(position, floor + 4000)
                     floor = position
                 reader.seek(position)
-                assert CONTENT[position : position + 500] == reader.read(500)
+                assert content[position : position + 500] == reader.read(500)
 
         await elsewhere(course)
 
 
 async def test_backwards_past_the_window_is_refused_where_the_source_cannot(
-    kind: Implementation, tmp_path: Path
+    kind: Implementation, tmp_path: Path, content: bytes
 ) -> None:
     async with reading(kind, tmp_path) as reader:
         await elsewhere(lambda: reader.read(150_000))
         if kind.traits.seeks:
             reader.seek(0)
-            assert CONTENT[:10] == await elsewhere(lambda: reader.read(10))
+            assert content[:10] == await elsewhere(lambda: reader.read(10))
         else:
             with pytest.raises(SeekNotSupported):
                 reader.seek(0)
-            assert CONTENT[150_000:150_010] == await elsewhere(lambda: reader.read(10))
+            assert content[150_000:150_010] == await elsewhere(lambda: reader.read(10))
 
 
 async def test_closing_ends_a_read_that_waits(kind: Implementation, tmp_path: Path) -> None:
@@ -159,10 +172,11 @@ async def test_closing_ends_a_read_that_waits(kind: Implementation, tmp_path: Pa
             await elsewhere(lambda: reader.read(1))
 
 
-async def test_a_stream_gives_the_same_bytes(kind: Implementation, tmp_path: Path) -> None:
-    opened: Any = kind.opened
+async def test_a_stream_gives_the_same_bytes(
+    kind: Implementation, tmp_path: Path, content: bytes, reachable: int
+) -> None:
     got = bytearray()
-    async with opened(tmp_path) as source:
+    async with kind.opened(tmp_path) as source:
         async with ByteStream(source, StreamParams(chunk=5000, buffer=3)) as stream:
             try:
                 async for chunk in stream:
@@ -170,13 +184,14 @@ async def test_a_stream_gives_the_same_bytes(kind: Implementation, tmp_path: Pat
                     got += chunk
             except Torn:
                 assert kind.traits.fails_at is not None
-    assert CONTENT[: reachable(kind.traits)] == got
+    assert content[:reachable] == got
 
 
-async def test_a_consumer_gives_the_same_bytes(kind: Implementation, tmp_path: Path) -> None:
-    opened: Any = kind.opened
+async def test_a_consumer_gives_the_same_bytes(
+    kind: Implementation, tmp_path: Path, content: bytes, reachable: int
+) -> None:
     got = bytearray()
-    async with opened(tmp_path) as source:
+    async with kind.opened(tmp_path) as source:
         consumer = PrefetchWorker(source, capacity=3, chunk=5000).consumer()
         try:
             while not (item := await consumer.next()).is_eof:
@@ -185,13 +200,13 @@ async def test_a_consumer_gives_the_same_bytes(kind: Implementation, tmp_path: P
         except Torn:
             assert kind.traits.fails_at is not None
         await consumer.close()
-    assert CONTENT[: reachable(kind.traits)] == got
+    assert content[:reachable] == got
 
 
-async def test_reading_on_the_sources_own_loop_is_refused(kind: Implementation, tmp_path: Path) -> None:
-    if kind.name in ("memory", "local file"):
+async def test_reading_on_the_sources_own_loop_is_refused(kind: Implementation, tmp_path: Path, content: bytes) -> None:
+    if kind.waits_elsewhere:
         async with reading(kind, tmp_path) as reader:
-            assert CONTENT[:10] == await elsewhere(lambda: reader.read(10))
+            assert content[:10] == await elsewhere(lambda: reader.read(10))
         return
     async with reading(kind, tmp_path) as reader:
         with pytest.raises(WouldDeadlock) as caught:

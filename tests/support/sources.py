@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from support import hlstrees
 
 import kithara
 from kithara._core.resource import MemoryResource
+from kithara.cli.origin import Origin
 from kithara.media import MediaInfo
 from kithara.source import Source, WaitOutcome
 
@@ -114,16 +118,27 @@ class Traits:
     fails_at: int | None = None
 
 
+Opened = Callable[[Path], AbstractAsyncContextManager[Source]]
+
+
 @dataclass(frozen=True)
 class Implementation:
-    """A kind of source that holds CONTENT, and how to have one."""
+    """A kind of source, how to have one, and what it holds.
+
+    Attributes:
+        waits_elsewhere: Its bytes are brought by another thread than the one that opened it.
+        needs: Programs it takes.
+    """
 
     name: str
     traits: Traits
-    opened: Callable[[Path], object]
+    opened: Opened
+    content: Callable[[], bytes] = lambda: CONTENT
+    waits_elsewhere: bool = True
+    needs: tuple[str, ...] = ()
 
 
-def user(**options: object) -> Callable[[Path], object]:
+def user(**options: object) -> Opened:
     @asynccontextmanager
     async def opened(path: Path) -> AsyncIterator[Source]:
         yield UserSource(**options)  # type: ignore[arg-type]
@@ -158,19 +173,53 @@ async def local_file(path: Path) -> AsyncIterator[Source]:
     yield opened.source
 
 
+def http_file(**options: Any) -> Opened:
+    @asynccontextmanager
+    async def opened(path: Path) -> AsyncIterator[Source]:
+        with Origin({"content.bin": CONTENT}, **options) as origin:
+            found = await kithara.File.open(origin.url("content.bin"), kithara.FileParams(look_ahead=64 << 10))
+            yield found.source
+
+    return opened
+
+
+@asynccontextmanager
+async def hls_variant(path: Path) -> AsyncIterator[Source]:
+    """The bytes of one pinned variant, through the factory."""
+    tree = hlstrees.tree("ts")
+    files = {str(file.relative_to(tree.folder)): file for file in tree.folder.rglob("*") if file.is_file()}
+    with Origin(files) as origin:
+        found = await kithara.Hls.open(origin.url("master.m3u8"), kithara.HlsParams(variant=0))
+        yield found.source
+
+
 async def _tick() -> None:
     for _ in range(3):
         await asyncio.sleep(0)
 
 
+def slow(start: int) -> asyncio.Future[None]:
+    return asyncio.ensure_future(_tick())
+
+
+KNOWN, UNKNOWN, FORWARD = Traits(), Traits(known=False), Traits(seeks=False)
+FORWARD_UNKNOWN, FAILING = Traits(known=False, seeks=False), Traits(fails_at=200_000)
+
 IMPLEMENTATIONS = (
-    Implementation("memory", Traits(), memory),
-    Implementation("local file", Traits(), local_file),
-    Implementation("user", Traits(), user()),
-    Implementation("user, slow", Traits(), user(pause=lambda start: asyncio.ensure_future(_tick()), most=700)),
-    Implementation("user, unknown length", Traits(known=False), user(known=False)),
-    Implementation("user, forward only", Traits(seeks=False), user(supports_seek=False)),
-    Implementation("user, forward, unknown", Traits(known=False, seeks=False), user(known=False, supports_seek=False)),
-    Implementation("user, failing", Traits(fails_at=200_000), user(fails_at=200_000)),
+    Implementation("memory", KNOWN, memory),
+    Implementation("local file", KNOWN, local_file),
+    Implementation("http file", KNOWN, http_file(delay=0.001)),
+    Implementation("http file, no ranges", KNOWN, http_file(ranges=False)),
+    Implementation(
+        "hls variant", UNKNOWN, hls_variant, lambda: hlstrees.tree("ts").variants[0].plain, needs=("ffmpeg",)
+    ),
+    Implementation("user", KNOWN, user(), waits_elsewhere=False),
+    Implementation("user, slow", KNOWN, user(pause=slow, most=700), waits_elsewhere=False),
+    Implementation("user, unknown length", UNKNOWN, user(known=False), waits_elsewhere=False),
+    Implementation("user, forward only", FORWARD, user(supports_seek=False), waits_elsewhere=False),
+    Implementation(
+        "user, forward, unknown", FORWARD_UNKNOWN, user(known=False, supports_seek=False), waits_elsewhere=False
+    ),
+    Implementation("user, failing", FAILING, user(fails_at=200_000), waits_elsewhere=False),
 )
 """Add a kind of source here and every suite over sources holds it to the contract."""
