@@ -10,7 +10,7 @@ from .._core.chain import Chain, Part
 from .._core.reader import SyncReader
 from .._core.store import Store
 from ..assets import AssetId
-from ..errors import Closed, Interrupted, InvalidSeek
+from ..errors import Closed, Interrupted, InvalidSeek, Unsupported
 from ..events import EventBus, Seeked, Subscription
 from ..io import CHUNK, SyncReaderParams, iterate, wait_range
 from ..media import MediaInfo
@@ -98,6 +98,8 @@ class HlsSession:
             raise InvalidSeek(f"{seconds} s is past the end at {duration} s", url=self.url)
         timeline = self._timeline()
         self._sought = seconds
+        if duration is None:  # what is offered when it gets there decides
+            seconds = min(max(seconds, timeline.starts[timeline.window]), timeline.stop)
         start = timeline.starts[timeline.index_at(seconds)]
         self.bus.publish(Seeked(position=round(start), cached=False))
         return start
@@ -136,7 +138,7 @@ class HlsSession:
         """The bytes of one variant, decrypted: each init section where it changes, and the segments."""
         self._check()
         pinned = self.variant if variant is None else variant
-        await portal().arun(self._engine.load(pinned))
+        await portal().arun(self._engine.library.load(pinned))
         reader = SyncReader(self._bytes(pinned), SyncReaderParams(blocking=False))
         try:
             async for data in iterate(reader, chunk):
@@ -154,8 +156,8 @@ class HlsSession:
         pinned = self.variant if variant is None else variant
         if not 0 <= pinned < len(self.variants):
             raise ValueError(f"variant {pinned} of {len(self.variants)}")
-        if pinned not in self._engine.timelines:
-            portal().run(self._engine.load(pinned))
+        if pinned not in self._engine.library.timelines:
+            portal().run(self._engine.library.load(pinned))
         source = self._bytes(pinned)
         return SyncReader(source, params, media=source.media)
 
@@ -197,10 +199,12 @@ class HlsSession:
         self._variant = variant
 
     def _bytes(self, variant: int) -> VariantBytes:
+        if not self._engine.library.timelines[variant].playlist.ended:
+            raise Unsupported("a live presentation is no file; take its segments", url=self.url)
         return VariantBytes(self, self._engine, variant)
 
     def _timeline(self) -> Timeline:
-        timelines = self._engine.timelines
+        timelines = self._engine.library.timelines
         return timelines.get(self.variant) or next(iter(timelines.values()))
 
     def _check(self) -> None:
@@ -268,7 +272,7 @@ class VariantBytes:
 
     def __init__(self, session: HlsSession, engine: Engine, variant: int) -> None:
         self.session = session
-        timeline = engine.timelines[variant]
+        timeline = engine.library.timelines[variant]
         self.store: Store = Chain(list(_parts(engine, timeline, variant)))
         self.store.label = engine.variants[variant].uri
         first = timeline.segment(0)

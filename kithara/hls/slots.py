@@ -20,6 +20,8 @@ from .transfer import Transfer
 class State(enum.Enum):
     """How far a slot is."""
 
+    AWAITED = "awaited"
+    """A live list does not have it yet."""
     PENDING = "pending"
     ACTIVE = "active"
     DONE = "done"
@@ -105,7 +107,8 @@ class Shelf:
     def slot(self, timeline: Timeline, variant: int, index: int, media: MediaInfo | None) -> Slot:
         """A slot for segment *index* of *timeline*; opens files, does not wait for the network."""
         segment = timeline.segment(index)
-        key = self._key(segment_name(variant, segment), segment.uri)
+        keep = timeline.playlist.kind != "live"  # what slides out of a window is not worth a place on disk
+        key = self._key(segment_name(variant, segment), segment.uri) if keep else None
         # what is there of an encrypted segment cannot be gone on with: the cipher's state is lost
         store = self._open(key, segment.uri, fresh_if_resumed=segment.key is not None)
         slot = Slot(variant, index, timeline.starts[index], segment, key, store, self._init(variant, segment), media)

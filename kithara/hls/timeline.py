@@ -7,9 +7,14 @@ wrap at 33 bits and differ between variants. Pure.
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import replace
 from itertools import accumulate
 
+from ..errors import PlaylistInvalid
 from .model import MediaPlaylist, MediaSegment
+
+HOLDBACK = 3
+"""Target durations that a live listener stays behind the end (RFC 8216, 6.3.3)."""
 
 _TOLERANCE = 0.1
 """Part of a segment by which lists of the same programme may disagree on a boundary: EXTINF is rounded."""
@@ -18,18 +23,22 @@ _TOLERANCE = 0.1
 class Timeline:
     """The segments of *playlist* on the session's clock, of which the first begins at *origin* seconds.
 
+    Of a live list it keeps what slid out of the window, so that a segment's index never changes.
+
     Attributes:
         starts: Second at which each segment begins; ascending.
         stop: Second at which the last one ends.
+        window: Index of the first segment that the server still offers.
     """
 
-    __slots__ = ("playlist", "starts", "stop")
+    __slots__ = ("playlist", "starts", "stop", "window")
 
-    def __init__(self, playlist: MediaPlaylist, origin: float = 0.0) -> None:
+    def __init__(self, playlist: MediaPlaylist, origin: float = 0.0, *, window: int = 0) -> None:
         *starts, stop = accumulate((segment.duration for segment in playlist.segments), initial=origin)
         self.playlist = playlist
         self.starts = starts
         self.stop = stop
+        self.window = window
 
     @property
     def origin(self) -> float:
@@ -70,9 +79,37 @@ class Timeline:
                 return following
         return index
 
+    @property
+    def live_start(self) -> float:
+        """Where to begin: `EXT-X-START`, else the beginning, of a live list three target durations before its end."""
+        playlist = self.playlist
+        first = self.starts[self.window] if self.starts else self.stop
+        if playlist.start is not None:
+            wished = playlist.start + (self.stop if playlist.start < 0 else first)
+        elif playlist.ended or playlist.kind == "event":
+            return first
+        else:
+            wished = self.stop - HOLDBACK * playlist.target_duration
+        return min(max(wished, first), self.stop)
+
     def updated(self, playlist: MediaPlaylist) -> Timeline:
-        """The timeline of *playlist*, a later reading of the same live list: segments in both keep their time."""
-        return Timeline(playlist, self._time_of(playlist))
+        """This timeline with what *playlist*, a later reading of the same list, adds.
+
+        Segments that were never seen are gaps of the target duration. Raises PlaylistInvalid for a list that went back
+        to before everything known: it started over.
+        """
+        ours = self.playlist
+        first, known = playlist.media_sequence, ours.media_sequence
+        if first + len(playlist.segments) <= known:
+            raise PlaylistInvalid("the live playlist started over", url=playlist.url)
+        fresh = playlist.segments[max(0, known - first) :]
+        kept = ours.segments[: max(0, first - known)]
+        if len(fresh) + max(0, first - known) < len(ours.segments):  # an older copy, from a lazy mirror
+            return self
+        lost = range(known + len(kept), first)
+        holes = tuple(MediaSegment("", ours.target_duration, sequence, gap=True) for sequence in lost)
+        merged = replace(playlist, segments=(*kept, *holes, *fresh), media_sequence=known)
+        return Timeline(merged, self.origin, window=max(0, first - known))
 
     def aligned(self, playlist: MediaPlaylist) -> Timeline:
         """The timeline of *playlist*, another variant of the same programme.

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from kithara.errors import PlaylistInvalid
 from kithara.hls import parse_playlist
 from kithara.hls.timeline import Timeline
 
@@ -70,20 +71,36 @@ def test_lists_cut_differently_are_mapped_by_time():
     assert [0, 3, 6, 9] == [short.boundary_near(long.starts[n]) for n in range(4)]
 
 
-def test_a_live_list_keeps_the_time_of_what_it_still_holds():
+def test_a_live_list_keeps_index_and_time_of_every_segment():
     timeline = Timeline(listing([4, 3, 4, 4], first=10, ended=False))
     later = timeline.updated(listing([4, 4, 4], first=12, ended=False))
-    assert [7, 11, 15] == later.starts
+    assert ([0, 4, 7, 11, 15], 2) == (later.starts, later.window)
+    assert [10, 11, 12, 13, 14] == [segment.sequence for segment in later.playlist.segments]
 
 
-def test_a_live_list_that_lost_touch_goes_on_after_the_hole():
+def test_what_a_live_list_lost_is_a_gap():
     timeline = Timeline(listing([4, 4], first=10, ended=False))
-    assert 16 == timeline.updated(listing([4, 4], first=14, ended=False)).origin
+    later = timeline.updated(listing([4, 4], first=14, ended=False))
+    assert [False, False, True, True, False, False] == [segment.gap for segment in later.playlist.segments]
+    assert (16, 4) == (later.starts[4], later.window)
 
 
-def test_a_live_list_that_came_from_an_older_copy_begins_earlier():
+def test_an_older_copy_of_a_live_list_changes_nothing():
     timeline = Timeline(listing([4, 4], first=10, ended=False), origin=20)
-    assert 13 == timeline.updated(listing([3, 4, 4], first=8, ended=False)).origin
+    assert timeline is timeline.updated(listing([3, 4, 4], first=8, ended=False))
+    assert [20, 24, 28] == timeline.updated(listing([3, 4, 4, 4], first=9, ended=False)).starts
+
+
+def test_a_live_list_that_starts_over_says_so():
+    timeline = Timeline(listing([4, 4], first=10, ended=False))
+    with pytest.raises(PlaylistInvalid, match="started over"):
+        timeline.updated(listing([4, 4], first=0, ended=False))
+
+
+def test_a_live_list_begins_three_target_durations_before_its_end():
+    assert 20 == Timeline(listing([4] * 8, ended=False)).live_start
+    assert 0 == Timeline(listing([4] * 2, ended=False)).live_start
+    assert 0 == Timeline(listing([4] * 8)).live_start
 
 
 def test_complete_variants_begin_together_whatever_their_numbers():

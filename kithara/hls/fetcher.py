@@ -1,0 +1,127 @@
+"""What fetching a segment takes besides the bytes: its key, its init section, and keeping what is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from .._core.resource import Resource
+from ..errors import KitharaError, OfflineMiss
+from ..net import HttpClient
+from .documents import Documents
+from .keys import Decryptor, segment_decryptor, segment_iv
+from .library import Library
+from .slots import InitSection, Slot
+from .transfer import Transfer
+
+COMMITTING = 2.0
+"""Seconds that closing gives the disk to keep what is whole."""
+
+
+class Fetcher:
+    """Makes transfers. Lives on one loop.
+
+    Args:
+        headers: For the origin of the presentation's own URL.
+        offline: Whether nobody may be asked.
+        changed: Called when an init section has come, or cannot.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        documents: Documents,
+        library: Library,
+        *,
+        headers: Mapping[str, str] | None,
+        offline: bool,
+        changed: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._documents = documents
+        self._library = library
+        self._headers = headers
+        self._offline = offline
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._commits: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Give the disk a moment to keep what is whole."""
+        if self._commits:
+            await asyncio.wait(self._commits, timeout=COMMITTING)
+
+    async def transfer(self, slot: Slot) -> Transfer:
+        """What brings the bytes of *slot*, once its key is here. Raises what keeps the key away, and OfflineMiss."""
+        segment = slot.segment
+        if self._offline:
+            raise OfflineMiss("offline, and the segment is not in the cache", url=segment.uri)
+        decryptor = None
+        trust = self._library.trusts.get(slot.variant)
+        if segment.key is not None:
+            playlist_url = self._library.timelines[slot.variant].playlist.url
+            content = await self._documents.key(segment.key, playlist_url, trust=trust, refresh=slot.second)
+            decryptor = segment_decryptor(content, segment)
+        return Transfer(
+            self._client,
+            segment.uri,
+            slot.store,
+            byterange=segment.byterange,
+            decryptor=decryptor,
+            headers=self._headers,
+            trust=trust,
+            priority=0 if slot.taken else 1,
+            commit=self._commit,
+        )
+
+    def begin_init(self, section: InitSection | None) -> None:
+        """See to it that *section* is being fetched."""
+        if section is not None and section.task is None and section.store.status == "active":
+            section.task = self._loop.create_task(self._fetch_init(section))
+
+    async def have_init(self, section: InitSection | None) -> None:
+        """Wait until *section* is here. Raises what keeps it away."""
+        if section is None or section.store.status == "committed":
+            return
+        self.begin_init(section)
+        if section.task is not None:
+            await asyncio.shield(section.task)
+        if section.store.status != "committed":
+            section.store.wait_range(0, 1, 0)  # raises what it failed with
+
+    async def _fetch_init(self, section: InitSection) -> None:
+        try:
+            if self._offline and not section.init.uri.startswith("data:"):
+                raise OfflineMiss("offline, and the init section is not in the cache", url=section.init.uri)
+            transfer = Transfer(
+                self._client,
+                section.init.uri,
+                section.store,
+                byterange=section.init.byterange,
+                decryptor=await self._init_decryptor(section),
+                headers=self._headers,
+                trust=self._library.trusts.get(section.variant),
+                commit=self._commit,
+            )
+            await transfer.run()
+        except KitharaError as exc:
+            section.store.fail(exc)
+        finally:
+            section.task = None
+            self._changed()
+
+    async def _init_decryptor(self, section: InitSection) -> Decryptor | None:
+        key = section.init.key
+        if key is None:
+            return None
+        playlist_url = self._library.timelines[section.variant].playlist.url
+        trust = self._library.trusts.get(section.variant)
+        content = await self._documents.key(key, playlist_url, trust=trust)
+        return content.decryptor(segment_iv(key, 0), url=section.init.uri)
+
+    async def _commit(self, store: Resource) -> None:
+        """Commit *store* in a worker thread, to the end even if its reader has read all and left."""
+        task = self._loop.create_task(asyncio.to_thread(store.commit))
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        await asyncio.shield(task)

@@ -1,0 +1,115 @@
+"""The media playlists of a presentation: loaded when needed, once however many ask, and reloaded while they grow."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+
+from ..errors import PlaylistInvalid, Unsupported
+from ..net.policy import Trust
+from .documents import Documents
+from .keys import require_supported
+from .ladder import HlsVariant
+from .model import MasterPlaylist, MediaPlaylist
+from .names import variant_name
+from .timeline import Timeline
+
+
+class Library:
+    """The timelines of *variants*. Lives on one loop; `timelines` may be looked at from any thread, under *lock*.
+
+    Attributes:
+        timelines: Those that are here, by variant; never taken away, replaced when a live list has grown.
+        trusts: What each playlist may lead to.
+    """
+
+    def __init__(
+        self,
+        variants: Sequence[HlsVariant],
+        documents: Documents,
+        *,
+        variables: Mapping[str, str] | None,
+        trust: Trust | None,
+        lock: threading.RLock,
+    ) -> None:
+        self.timelines: dict[int, Timeline] = {}
+        self.trusts: dict[int, Trust | None] = {}
+        self._variants = variants
+        self._documents = documents
+        self._variables = variables
+        self._trust = trust
+        self._lock = lock
+        self._loop = asyncio.get_running_loop()
+        self._asked: dict[int, float] = {}
+        self._tasks: dict[int, asyncio.Task[Timeline]] = {}
+
+    def adopt(self, playlist: MediaPlaylist) -> None:
+        """Take *playlist* for that of variant 0: the presentation has no master."""
+        self._asked[0] = self._loop.time()
+        self._accept(0, playlist, self._trust)
+
+    def is_fresh(self, variant: int) -> bool:
+        """Whether the timeline of *variant* is here, and young enough to choose from: complete, or asked for lately."""
+        timeline = self.timelines.get(variant)
+        if timeline is None:
+            return False
+        playlist = timeline.playlist
+        return playlist.ended or self._loop.time() - self._asked[variant] <= playlist.target_duration
+
+    @property
+    def loading(self) -> list[asyncio.Task[Timeline]]:
+        """What is being loaded."""
+        return list(self._tasks.values())
+
+    async def load(self, variant: int) -> Timeline:
+        """The timeline of *variant*, fresh. Raises what keeps it from being played."""
+        if self.is_fresh(variant):
+            return self.timelines[variant]
+        return await self.reload(variant)
+
+    async def reload(self, variant: int) -> Timeline:
+        """The timeline of *variant* after asking for its playlist. Raises what keeps it from being played."""
+        task = self._tasks.get(variant)
+        if task is None:
+            task = self._tasks[variant] = self._loop.create_task(self._load(variant))
+            task.add_done_callback(lambda _: self._tasks.pop(variant, None))
+        return await asyncio.shield(task)
+
+    async def _load(self, variant: int) -> Timeline:
+        self._asked[variant] = self._loop.time()
+        uri = self._variants[variant].uri
+        listing = await self._documents.playlist(
+            uri,
+            variant_name(variant),
+            trust=self._trust,
+            variables=self._variables,
+            refresh=variant in self.timelines,
+        )
+        if isinstance(listing.playlist, MasterPlaylist):
+            raise PlaylistInvalid("a master playlist inside a master playlist", url=uri)
+        return self._accept(variant, listing.playlist, listing.trust)
+
+    def _accept(self, variant: int, playlist: MediaPlaylist, trust: Trust | None) -> Timeline:
+        _require_playable(playlist)
+        with self._lock:
+            held = self.timelines.get(variant)
+            other = next(iter(self.timelines.values()), None)
+            if held is not None:
+                timeline = held.updated(playlist)
+            else:
+                timeline = Timeline(playlist) if other is None else other.aligned(playlist)
+            self.timelines[variant] = timeline
+            self.trusts[variant] = trust
+        return timeline
+
+
+def _require_playable(playlist: MediaPlaylist) -> None:
+    if playlist.iframes_only:
+        raise Unsupported("a playlist of pictures", url=playlist.url)
+    for segment in playlist.segments:
+        for key in (segment.key, None if segment.init is None else segment.init.key):
+            if key is not None:
+                require_supported(key, url=playlist.url)
+    if not playlist.segments:
+        raise PlaylistInvalid("a playlist without segments", url=playlist.url)
