@@ -24,12 +24,14 @@ def load(
     *,
     gapless: GaplessMode = "media",
     media: MediaInfo | None = None,
+    variant: int | None = None,
 ) -> tuple[Array, int]:
     """All of *what* and its rate: ``(n, channels)``, or ``(n,)`` with *mono*; resampled to *rate* if given.
 
-    Waits for all bytes. Raises as `Decoder` does.
+    Of an HLS presentation it is *variant*, or whatever the network allowed. Waits for all bytes. Raises as `Decoder`
+    does.
     """
-    decoder = Decoder(what, dtype, gapless=gapless, media=media)
+    decoder = Decoder(what, dtype, gapless=gapless, media=media, variant=variant)
     if rate is not None and rate != decoder.spec.rate:
         decoder = decoder.resampled_to(rate)
     with decoder:
