@@ -20,6 +20,7 @@ cdef class SyncReader:
     cdef Cursor cursor  # what the store knows of us: moves piece by piece while a long read goes on
     cdef int64_t position  # atomic; moves when a read has succeeded
     cdef Level level
+    cdef int64_t planned_start, planned_stop  # atomic: `want` for a place that the next seek goes to; -1: none
     cdef int64_t held  # atomic; 0 free, 1 in a call, 2 in a call and others wait for their turn
     cdef int64_t waits  # atomic; calls of wait_for under way
     cdef int64_t holder  # atomic; the thread in the call

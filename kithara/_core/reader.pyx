@@ -88,6 +88,7 @@ cdef class SyncReader:
 
     def __cinit__(self, *args, **kwargs):
         self.closers = []
+        self.planned_start = -1
         self.level.closed = 1
 
     def __init__(self, source, params=None, *, media=None, str release_gil="auto"):
@@ -192,10 +193,14 @@ cdef class SyncReader:
     def want(self, int64_t start, int64_t stop) -> None:
         """Say that of what follows *start* no more than up to *stop* will be read soon, so that no more is fetched.
 
-        Holds until the reader passes *stop* or seeks; then the usual look-ahead goes on.
+        *start* is the position, or where the next seek goes: said before it, no more is fetched at any moment.
+        Holds until the reader passes *stop* or seeks again; then the usual look-ahead goes on.
         """
         check_range(start, stop)
-        kt_store(&self.cursor.hint_stop, stop)
+        if start == kt_load(&self.position):
+            kt_store(&self.cursor.hint_stop, stop)
+        kt_store(&self.planned_stop, stop)
+        kt_store(&self.planned_start, start)
 
     # Reading.
 
@@ -530,7 +535,7 @@ cdef class SyncReader:
         return kt_load(&self.position)
 
     cdef int64_t seek_to(self, int64_t position) noexcept nogil:
-        cdef int64_t epoch, floor, until = 0
+        cdef int64_t epoch, floor, planned = 0, until = 0
         cdef Outcome outcome
         if position < 0 or position > KT_MAX_OFFSET:
             return -INTERRUPTED
@@ -538,11 +543,15 @@ cdef class SyncReader:
             outcome = self._store.glance(position, position + 1, &until)
             if outcome == BACKWARD:
                 return -BACKWARD
+        if kt_load(&self.planned_start) == position:
+            planned = kt_load(&self.planned_stop)
+            kt_store(&self.cursor.hint_stop, -1)  # nothing is wanted between the place and its plan
+        kt_store(&self.planned_start, -1)
         # The position first: whoever sees the new epoch must find the new position (see `take`).
         kt_store(&self.position, position)
         kt_store(&self.cursor.position, position)
         kt_store(&self.cursor.run_start, position)
-        kt_store(&self.cursor.hint_stop, 0)
+        kt_store(&self.cursor.hint_stop, planned)
         while True:
             epoch = kt_load(&self.level.epoch)
             floor = kt_load(&self.level.floor)

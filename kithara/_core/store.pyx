@@ -266,6 +266,11 @@ cdef class Store:
         while cursor != NULL and count < MOST_WANTED:
             position = kt_load(&cursor.position)
             stop = kt_load(&cursor.hint_stop)
+            if kt_load(&cursor.position) != position:  # a seek or read moved it: the two must be of one moment
+                continue
+            if stop < 0:  # a seek is between its place and its plan; its read will say what is wanted
+                cursor = cursor.next
+                continue
             ahead = stop - position
             if ahead <= 0:
                 ahead = ramp(cursor, self.look_ahead)

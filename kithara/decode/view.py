@@ -133,13 +133,14 @@ class ByteView:
         if offset == self._at:
             return
         if self.seekable:
+            start, planned = self._planned
+            worth = stop - offset >= WORTH_SAYING
+            if start <= offset < planned:
+                stop, worth = max(stop, planned), True
+            if self._want is not None and not self.eager and worth:
+                self._want(offset, stop)
             self._at = -1
             self._reader.seek(offset)
-            start, planned = self._planned
-            if start <= offset < planned:
-                stop = max(stop, planned)
-            if self._want is not None and not self.eager and stop - offset >= WORTH_SAYING:
-                self._want(offset, stop)
         elif self._at <= offset:
             position = max(self._at, 0)
             while position < offset:
