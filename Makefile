@@ -4,7 +4,7 @@
 #   make test       the suite; what it cannot run here (no nginx, no encoders) is skipped with a reason
 #   make test-all   with the slow tests
 #   make lint       ruff, mypy --strict, the stubs of the core against the core
-#   make bench      the benches
+#   make bench      the benches; TRACES=dir plays adaptive choice over the recorded networks in that folder
 #   make sanitize   the core's tests under ASan+UBSan and under TSan
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -35,6 +35,8 @@ lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
 
 bench: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m pytest $(wildcard benches/bench_*.py)
+	$(BIN)/python benches/hls/bench_playlist.py
+	$(BIN)/python benches/abr/bench_abr.py $(if $(TRACES),--traces $(TRACES))
 
 sanitize: $(VENV)/.built $(VENV)/.test
 	tests/sanitize.sh asan
