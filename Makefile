@@ -4,6 +4,7 @@
 #   make test       the suite; what it cannot run here (no nginx, no encoders) is skipped with a reason
 #   make test-all   with the slow tests
 #   make lint       ruff, mypy --strict, the stubs of the core against the core
+#   make docs       the documentation, into build/site, without a warning
 #   make bench      the benches; TRACES=dir plays adaptive choice over the recorded networks in that folder
 #   make sanitize   the core's tests under ASan+UBSan and under TSan
 
@@ -17,7 +18,7 @@ TESTS ?= tests
 # Groups of dependencies that the tests may use; those of `faces` are large, and tests without them are skipped.
 TEST_GROUPS ?= test
 
-.PHONY: demo test test-all lint bench sanitize build clean
+.PHONY: demo test test-all lint docs bench sanitize build clean
 
 demo: $(VENV)/.built
 	$(BIN)/kithara demo --out demo-out
@@ -32,6 +33,9 @@ lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/stubtest kithara._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
+
+docs: $(VENV)/.built $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m pytest $(wildcard benches/bench_*.py)
@@ -63,6 +67,10 @@ $(VENV)/.built: $(VENV)/.installed $(CORE)
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.installed
 	$(PIP) $(addprefix --group ,$(TEST_GROUPS))
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/.installed
+	$(PIP) --group docs
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.installed
