@@ -16,6 +16,7 @@ from .store cimport (
     Store,
     Waiter,
     Watch,
+    call,
     check_range,
 )
 from .sync cimport kt_broadcast, kt_load, kt_lock, kt_now, kt_store, kt_unlock, kt_wait_until
@@ -579,7 +580,7 @@ cdef class Chain(Store):
         if watch in self.pending:
             self.pending.remove(watch)
             self._unwatch(watch)
-            watch.callback()
+            call(watch.callback)
 
 
 cdef class ChainWatch(Watch):

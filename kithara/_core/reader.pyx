@@ -334,11 +334,12 @@ cdef class SyncReader:
     # The rest of what a raw file has.
 
     def on_close(self, callback) -> None:
-        """Call *callback* once when the reader closes; last given, first called."""
+        """Call *callback* once when the reader closes; last given, first called. `close` raises what it raises."""
         self.closers.append(callback)
 
     def close(self) -> None:
         """Give the reader up; a read that waits in another thread raises `kithara.errors.Closed`. May be repeated."""
+        cdef object failure = None
         if kt_swap(&self.level.closed, 1) or self._store is None:
             return
         if self._store.forks[0] == self._store.forks_at_birth:
@@ -347,7 +348,12 @@ cdef class SyncReader:
             self._store.wake()
             self._store.nudge(-1)
             while self.closers:
-                self.closers.pop()()
+                try:
+                    self.closers.pop()()
+                except BaseException as error:  # the others have to be called, too
+                    failure = error if failure is None else failure
+        if failure is not None:
+            raise failure
 
     def readable(self) -> bool:
         self._open()

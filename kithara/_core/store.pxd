@@ -70,6 +70,7 @@ cdef class Store:
     cdef int64_t state  # atomic; Status
     cdef int64_t shut  # atomic; the handle is closed
     cdef int64_t signalled  # under the monitor: the producer was told and has not looked yet
+    cdef int64_t told_at  # under the monitor: when
     cdef int64_t producer_thread  # under the monitor; 0: none
     cdef int64_t demanded  # atomic: there is a producer to tell
     cdef bint forward_only
@@ -132,6 +133,7 @@ cdef class Watch:
     cdef object callback
 
 
+cdef int call(object callback) except -1
 cdef Outcome signalled() noexcept nogil
 cdef int64_t deadline_after(object timeout) except -1
 cdef int check_range(int64_t start, int64_t stop) except -1

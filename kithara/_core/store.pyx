@@ -51,9 +51,10 @@ cdef enum:
     QUANTUM = 1 << 14  # what a miss asks for is rounded up to this
     MOST_WANTED = 64
 
-# The main thread looks for signals this often; others need no look, only an upper bound.
+# The main thread looks for signals this often. Others need no look, but a producer that was told so long ago and never
+# looked is told again: when its loop is closed, that is how the wait learns of it.
 cdef int64_t MAIN_SLICE = 50_000_000
-cdef int64_t OTHER_SLICE = 5_000_000_000
+cdef int64_t OTHER_SLICE = 900_000_000
 
 _living = weakref.WeakSet()
 
@@ -392,6 +393,7 @@ cdef class Store:
                 if missing - self.transfers[slot].at <= SOON:
                     return False
         self.signalled = 1
+        self.told_at = kt_now()
         return True
 
     cdef void nudge(self, int64_t missing) noexcept nogil:
@@ -459,6 +461,8 @@ cdef class Store:
             if kt_load(&kt_exiting_flag):
                 outcome = EXITING
                 break
+            if self.signalled and kt_now() - self.told_at >= OTHER_SLICE:
+                self.signalled = 0
             missing = until
             if want_start < start:
                 self.hole(want_start, waiter.stop, &missing, &missing_stop)
@@ -548,7 +552,7 @@ cdef class Store:
             outcome = self.look(watch.waiter.start, watch.stop, &until)
             kt_unlock(&self.monitor)
             if (outcome != MISSING or kt_load(&self.shut)) and self.drop(watch):
-                watch.callback()
+                call(watch.callback)
         return 0
 
     cdef bint drop(self, Watch watch) except -1:
@@ -581,6 +585,19 @@ cdef class Store:
 
 cdef class Watch:
     """What `Store.when` gave."""
+
+
+cdef int call(object callback) except -1:
+    """Call somebody's *callback*. An error of it goes to `sys.unraisablehook`, not to whoever happens to be here."""
+    try:
+        callback()
+    except Exception as error:
+        _show(error)
+    return 0
+
+
+cdef void _show(object error) noexcept:
+    raise error
 
 
 cdef int64_t rounded(int64_t start, int64_t stop) noexcept nogil:
@@ -627,7 +644,7 @@ cdef int raise_outcome(Store store, Outcome outcome, int64_t start, int64_t stop
     cdef object where = {"url": store.label, "range": (start, stop), "operation": "reading"}
     if outcome == FAILED:
         error = store.reason(start, stop)
-        if isinstance(error, errors.KitharaError):
+        if isinstance(error, errors.KitharaError) and not store.single:
             raise error.renewed() from error
         raise error
     if outcome == CORRUPT:

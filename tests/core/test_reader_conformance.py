@@ -347,6 +347,20 @@ def test_closing_is_final_and_may_be_repeated(reader: SyncReader) -> None:
         reader.__enter__()
 
 
+def test_an_error_of_one_who_waits_for_the_close_spares_the_others(reader: SyncReader) -> None:
+    called: list[int] = []
+
+    def broken() -> None:
+        raise LookupError
+
+    reader.on_close(lambda: called.append(1))
+    reader.on_close(broken)
+    with pytest.raises(LookupError):
+        reader.close()
+    assert [1] == called
+    assert reader.closed
+
+
 USES: list[Callable[[SyncReader], object]] = [
     lambda reader: reader.read(1),
     lambda reader: reader.read(0),

@@ -7,6 +7,7 @@ import gc
 import random
 import resource
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -157,6 +158,27 @@ def test_the_end_of_the_sources_loop_ends_a_read_in_another_thread(liveness: Cal
         reading.result(liveness(1))
 
 
+def test_a_loop_that_is_closed_without_a_word_ends_a_read_too(liveness: Callable[[float], float]) -> None:
+    loop = asyncio.new_event_loop()
+
+    async def main() -> tuple[SyncReader, Background]:
+        reader = SyncReader(UserSource(pause=Gate()), SMALL)
+        reading = Background(lambda: reader.read(10))
+        await asyncio.to_thread(eventually, lambda: any(want[2] == 0 for want in reader.store.wanted()))
+        return reader, reading
+
+    reader, reading = loop.run_until_complete(main())
+    left = asyncio.all_tasks(loop)
+    loop.close()
+    closed = time.monotonic()
+    with reader, pytest.raises(WriterGone):
+        reading.result(5)
+    assert reading.ended is not None
+    assert reading.ended - closed < liveness(1.5)
+    for task in left:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # this loop was closed on purpose
+
+
 # What a source does wrong.
 
 
@@ -281,26 +303,17 @@ def test_closing_the_reader_ends_its_worker() -> None:
     assert asked == len(source.waited)
 
 
-def random_seeks(count: int) -> None:
+def test_ten_thousand_random_seeks_give_every_byte_right_in_flat_memory() -> None:
     chance = random.Random(70)
     source = UserSource()
     with SyncReader(source, SyncReaderParams(prefetch=4, chunk=4096)) as reader:
         reader.read(1)
         gc.collect()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for _ in range(count):
+        for _ in range(10_000):
             position, size = chance.randrange(SIZE), chance.randrange(200)
             reader.seek(position)
             assert CONTENT[position : position + size] == reader.read(size)
             source.waited.clear()
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 8 << 10, "kilobytes that the process grew by"
-
-
-def test_a_thousand_random_seeks_give_every_byte_right_in_flat_memory() -> None:
-    random_seeks(1000)
-
-
-@pytest.mark.slow
-def test_ten_thousand_random_seeks_give_every_byte_right_in_flat_memory() -> None:
-    random_seeks(10_000)
