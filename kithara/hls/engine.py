@@ -284,9 +284,9 @@ class Engine:
                     self._apply_mode()
             return
         with self._lock:
-            wished = self._wish(self._chain[-1]) if self._chain else None
-        if wished is not None:
-            await self._load_or_blame(wished)
+            tail = self._chain[-1] if self._chain else None
+        if tail is not None:
+            await self._prepare(tail)
 
     def _apply_mode(self) -> None:
         if self.choice is None or self.choice.mode == self._mode:
@@ -497,10 +497,9 @@ class Engine:
         """Want one more segment ahead, when there is room for it. False when nothing more is wanted."""
         with self._lock:
             tail = self._chain[-1] if self._has_room() else None
-            wished = None if tail is None else self._wish(tail)
-            if tail is None or wished is None:
+            if tail is None:
                 return self._parts.extend()
-        await self._load_or_blame(wished)
+        await self._prepare(tail)
         with self._lock:
             if self._chain and self._chain[-1] is tail:
                 after = self._next_slot(tail.variant, tail.index, tail.stop)
@@ -508,6 +507,17 @@ class Engine:
                     return self._parts.extend()
                 self._chain.append(after)
         return True
+
+    async def _prepare(self, tail: Slot) -> None:
+        """Have the playlists that deciding what comes behind *tail* takes: of the best variant; at a gap, of all."""
+        assert self.choice is not None
+        with self._lock:
+            wanted = [self._wish(tail)]
+            timeline = self.library.timelines[tail.variant]
+            if tail.index + 1 < len(timeline) and timeline.segment(tail.index + 1).gap:
+                wanted += self.choice.available(self._loop.time())
+        for variant in wanted:
+            await self._load_or_blame(variant)
 
     def _has_room(self) -> bool:
         taken = [slot for slot in self._chain if slot.taken]
@@ -651,6 +661,8 @@ class Engine:
         if worthless and not slot.second and not heard and not isinstance(error, (KeyInvalid, Unsupported)):
             await self._renew(slot)
             return
+        if isinstance(error, HttpStatus) and error.status in (401, 403) and await self._with_new_address(slot):
+            return
         self._publish(SegmentGivenUp(index=slot.index, variant=slot.variant, error=error))
         if slot in self._chain and not heard:
             other = await self._other(slot.excluded | {slot.variant})
@@ -673,6 +685,23 @@ class Engine:
             slot.store = await asyncio.to_thread(self._shelf.reopen, slot)
         slot.second = True
         slot.state = State.PENDING
+
+    async def _with_new_address(self, slot: Slot) -> bool:
+        """Let *slot* be fetched from where the playlist, asked for again, says now: signed addresses expire."""
+        if slot.second:
+            return False
+        slot.second = True
+        try:
+            timeline = await self.library.reload(slot.variant)
+        except KitharaError:
+            return False
+        with self._lock:
+            index = timeline.index_of(slot.segment.sequence)
+            if index is None or timeline.segment(index).uri == slot.segment.uri:
+                return False
+            slot.segment = timeline.segment(index)
+            slot.state = State.PENDING
+        return True
 
     async def _other(self, tried: frozenset[int]) -> int | None:
         """The best variant not *tried* whose playlist can be had."""

@@ -1,6 +1,7 @@
 """What servers do to HLS: dead variants, lost segments, wrong keys, and a link that changes."""
 
 import asyncio
+import gzip
 import math
 
 import pytest
@@ -390,3 +391,72 @@ async def test_a_variant_that_stalls_is_left_while_its_request_hangs(server, sto
     assert 1 in [variant for _, variant, _ in heard]
     assert [0, 0] == [variant for _, variant, _ in heard][4:6]
     assert [None] == list({event.error for event in told if isinstance(event, SegmentGivenUp)})
+
+
+async def test_an_address_that_has_expired_is_asked_for_anew(server, store):
+    origin = Origin(server)
+    listing = server._scripts["/v0.m3u8"][0][0].data
+    async with HlsSource.open(origin.url, options(variant=0, look_ahead=0.1), store) as session:
+        heard = []
+        async for segment in session.segments():
+            heard.append(segment.index)
+            if segment.index == 1:
+                for index in range(COUNT):
+                    origin.refuse(f"/0-{index}.ts", 403)
+                    server.serve(f"/new-{index}.ts", packet(0, index, RATES[0]))
+                server.serve("/v0.m3u8", listing.replace(b"\n0-", b"\nnew-"))
+        assert list(range(COUNT)) == heard
+    assert 2 == origin.asked("/v0.m3u8")
+
+
+async def test_an_address_that_stays_refused_is_an_error(server, store):
+    origin = Origin(server)
+    origin.refuse("/0-1.ts", 403)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        with pytest.raises(HttpStatus):
+            await played(session)
+    assert 2 == origin.asked("/v0.m3u8")
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+async def test_a_compressed_playlist_is_read(server, store, told):
+    origin = Origin(server)
+    packed = gzip.compress(server._scripts["/v0.m3u8"][0][0].data)
+    headers = {"Content-Length": len(packed), **({"Content-Encoding": "gzip"} if told else {})}
+    server._scripts["/v0.m3u8"] = []
+    server.on("/v0.m3u8", head(200, headers), send(packed))
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        assert COUNT == len(await played(session))
+
+
+async def test_a_playlist_that_unpacks_to_too_much_is_refused(server, store):
+    origin = Origin(server)
+    server.serve("/v0.m3u8", gzip.compress(b"#EXTM3U\n" + b"#" * (64 << 20)))
+    with pytest.raises(PlaylistTooLarge):
+        await HlsSource.open(origin.url, options(variant=0), store)
+
+
+async def test_a_cached_playlist_that_was_damaged_is_fetched_again(server, store, tmp_path):
+    origin = Origin(server)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        await played(session)
+    for name in ("master.m3u8", "variant_0.m3u8"):
+        (cached,) = (tmp_path / "cache").rglob(name)
+        cached.write_bytes(b"<html>")
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        assert COUNT == len(await played(session))
+    assert 2 == origin.asked("/master.m3u8") == origin.asked("/v0.m3u8")
+    assert 1 == origin.asked("/0-3.ts")
+
+
+async def test_a_gap_in_one_variant_comes_from_the_other_and_a_gap_in_all_is_skipped(server, store):
+    origin = Origin(server)
+    for number, gaps in ((0, (2, 4)), (1, (4,))):
+        listing = server._scripts[f"/v{number}.m3u8"][0][0].data
+        for index in gaps:
+            listing = listing.replace(f"{number}-{index}.ts".encode(), f"#EXT-X-GAP\n{number}-{index}.ts".encode())
+        server.serve(f"/v{number}.m3u8", listing)
+    async with HlsSource.open(origin.url, options(abr=AbrOptions(max_bandwidth=1), variant="auto"), store) as session:
+        heard = [(index, variant) for index, variant, _ in await played(session)]
+    assert [(0, 0), (1, 0), (2, 1), (3, 0), (5, 0)] == heard
+    assert 0 == origin.asked("/0-2.ts") == origin.asked("/0-4.ts") == origin.asked("/1-4.ts")

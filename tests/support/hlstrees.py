@@ -98,6 +98,13 @@ def _long(folder: Path) -> None:
         _pack(folder / f"v{number}", _aac(rate), ["-hls_time", "2"], "seg%03d.ts", seconds=60)
 
 
+def _mixed(folder: Path) -> None:
+    """Variants that differ in rate, codec and container."""
+    _pack(folder / "v0", [*_aac(64), "-ar", "44100"], [], "seg%03d.ts")
+    _pack(folder / "v1", [*_aac(128), "-ar", "48000"], FMP4, "seg%03d.m4s")
+    _pack(folder / "v2", ["-c:a", "flac", "-strict", "-2"], FMP4, "seg%03d.m4s")
+
+
 def _encrypted(folder: Path, iv: bool) -> None:
     _ladder(folder, [], "seg%03d.ts")
     plain = folder / "plain"
@@ -119,6 +126,7 @@ RECIPES: dict[str, Callable[[Path], None]] = {
     "fmp4-aac-flac": _flac,
     "fmp4-lossless": _lossless,
     "ts-minute": _long,
+    "mixed": _mixed,
     "ts-aes": lambda folder: _encrypted(folder, False),
     "ts-aes-iv": lambda folder: _encrypted(folder, True),
 }
