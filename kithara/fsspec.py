@@ -18,7 +18,7 @@ import html.parser
 import io
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit, urlunsplit
@@ -32,7 +32,7 @@ from fsspec.utils import isfilelike
 from ._core.reader import SyncReader
 from ._core.resource import MemoryResource
 from .assets import AssetStore
-from .errors import EmptyBody, HttpStatus, OfflineMiss, redact_url
+from .errors import EmptyBody, HttpStatus, KitharaError, OfflineMiss, redact_url
 from .file import FileOptions, FileSession, FileSource
 from .io import SyncReaderParams, read_chunk, wait_range
 from .net import HttpClient, HttpOptions
@@ -191,6 +191,13 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
             return {url: await self._info(url)} if options.get("detail") else [url]
         return await super()._glob(url, maxdepth=maxdepth, **options)
 
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget which URLs were directories. What is in the cache stays; see `FileOptions.revalidate` for that."""
+        if path is None:
+            self._folders.clear()
+        else:
+            self._folders.discard(_url(path).rstrip("/"))
+
     # ── bytes ────────────────────────────────────────────────────────────────────────────────
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: object) -> bytes:
@@ -247,7 +254,7 @@ class KitharaFileSystem(AsyncFileSystem, ChainedFileSystem):
                         return await _read_spans(reader, spans, GAP if max_gap is None else max_gap)
         except EmptyBody:
             return [b""] * len(spans)
-        except OSError as exc:
+        except (OSError, KitharaError) as exc:
             return [exc] * len(spans)
 
     async def _get_file(self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **_: object) -> None:
@@ -505,14 +512,16 @@ def _shared_client(owner: object, options: HttpOptions | None) -> HttpClient:
 
 
 def _close_client(client: HttpClient, pid: int) -> None:
+    if os.getpid() != pid:
+        return  # a forked child: the connections are its parent's
     home = portal()
-    if os.getpid() == pid and not home.closed:
+    if not home.closed:
         home.call(home.forget, client)
         home.submit(client.close())
 
 
 def _each(values: Any, count: int) -> list[int | None]:
-    return [values] * count if values is None or isinstance(values, int) else list(values)
+    return list(values) if isinstance(values, Iterable) else [values] * count
 
 
 def _check_mode(mode: str, path: str) -> None:

@@ -6,6 +6,8 @@ import ssl
 from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
+from ..errors import redact_url
+
 GIB = 1 << 30
 
 
@@ -62,5 +64,6 @@ class HttpOptions:
             raise ValueError("proxy must be an http or https URL")
 
     def __repr__(self) -> str:
-        shown = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return f"HttpOptions({', '.join(f'{k}={v!r}' for k, v in shown if k != 'proxy')})"
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        shown["proxy"] = None if self.proxy is None else redact_url(self.proxy)
+        return f"HttpOptions({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

@@ -1,9 +1,13 @@
 """fsspec opens files through the cache: bytes, ranges, facts, errors, and what each costs the origin."""
 
 import asyncio
+import functools
+import http.server
+import importlib.metadata
 import io
 import pickle
 import random
+import threading
 import tomllib
 
 import pytest
@@ -40,6 +44,16 @@ def test_the_package_registers_the_protocol(root):
 
     assert (KitharaFileSystem.__module__, KitharaFileSystem.__name__) == (module, name)
     assert "fsspec" in project["optional-dependencies"]
+
+
+def test_an_installed_package_is_found_by_its_protocol():
+    try:
+        found = importlib.metadata.distribution("kithara").entry_points.select(group="fsspec.specs")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("run from a source tree that is not installed")
+    from kithara.fsspec import KitharaFileSystem
+
+    assert [KitharaFileSystem] == [point.load() for point in found]
 
 
 def test_the_chain_opens_a_url_through_the_cache(origin, cache):
@@ -298,6 +312,37 @@ def test_a_listing_is_what_a_page_links_to_directly_below_itself(fs, origin):
     assert {"b%20c.txt": "file", "sub": "directory", "a.txt": "file"} == kinds
     assert fs.isdir(tree + "/sub")
     assert [origin.url("tree/a.txt")] == fs.glob(tree + "/a*")
+
+
+def test_what_pythons_own_server_lists_is_listed_and_copied(fs, tmp_path):
+    (tmp_path / "tree" / "sub folder").mkdir(parents=True)
+    (tmp_path / "tree" / "a.txt").write_bytes(b"a")
+    (tmp_path / "tree" / "sub folder" / "b.txt").write_bytes(b"b")
+    handler = functools.partial(QuietHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            tree = f"http://127.0.0.1:{server.server_port}/tree"
+            assert [tree + "/a.txt", tree + "/sub%20folder"] == sorted(fs.ls(tree, detail=False))
+            assert [tree + "/a.txt", tree + "/sub%20folder/b.txt"] == fs.find(tree)
+            fs.get(tree, str(tmp_path / "copy"), recursive=True)
+        finally:
+            server.shutdown()
+    assert b"b" == (tmp_path / "copy" / "sub%20folder" / "b.txt").read_bytes()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words):
+        pass
+
+
+def test_what_was_a_directory_is_asked_about_again_once_forgotten(fs, origin):
+    origin.serve("tree/", Body(data=INDEX, media_type="text/html"))
+    origin.serve("tree/sub", b"now a file")
+    fs.ls(origin.url("tree/"))
+    assert fs.isdir(origin.url("tree/sub"))
+    fs.invalidate_cache(origin.url("tree/sub"))
+    assert fs.isfile(origin.url("tree/sub"))
 
 
 def test_the_listing_of_a_file_is_the_file(fs, origin):
