@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 import kithara
@@ -59,11 +60,11 @@ def list_assets(ctx: click.Context, as_json: bool) -> None:
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for asset in assets:
         marks = " ".join(word for word, true in (("pinned", asset.pinned), ("open", asset.leased)) if true)
-        table.add_row(asset.id[:12], size(asset.size), marks, asset.label or "")
+        table.add_row(asset.id[:12], size(asset.size), marks, escape(asset.label or ""))
     console = results_console()
     if assets:
         console.print(table)
-    console.print(f"{usage.assets} assets, {size(usage.bytes)} of {size(usage.max_bytes)}, in {store.root}")
+    console.print(f"{usage.assets} assets, {size(usage.bytes)} of {size(usage.max_bytes)}, in {escape(store.root)}")
 
 
 def _acting(name: str, text: str, act: Callable[[kithara.AssetStore, str], None]) -> None:

@@ -36,9 +36,9 @@ def results_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=200)
 
 
-def say_error(error: KitharaError) -> None:
-    """Say on stderr what went wrong and what to try."""
-    console = errors_console()
+def say_error(error: KitharaError, console: Console | None = None) -> None:
+    """Say what went wrong and what to try: on *console*, which is stderr's unless one is given."""
+    console = console or errors_console()
     console.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
     if (advice := hint(error)) is not None:
         console.print(f"  try: {advice}", markup=False, soft_wrap=True)
@@ -89,6 +89,11 @@ def seconds_progress(*, quiet: bool = False) -> Progress:
         console=console,
         disable=quiet or not console.is_terminal,
     )
+
+
+def total(spans: Spans) -> int:
+    """How many bytes *spans* are."""
+    return sum(stop - start for start, stop in spans)
 
 
 def sparse_bar(spans: Spans, length: int | None, width: int = 24) -> str:

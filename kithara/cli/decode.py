@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import click
+from rich.markup import escape
 
 import kithara
 
-from ..errors import LocalFileError
+from ..errors import redact_url
 from .access import Access, access_options, json_option, quiet_option
 from .console import clock, errors_console, say_json, seconds_progress
+from .output import translated, whole
 from .recorder import FLAC_TYPES, SAMPLE_TYPES, Recorder
 
 BLOCK = 16384
@@ -69,11 +69,11 @@ def decode(
         if wanted is not None and total is not None:
             total = min(total, wanted)
         with (
-            _whole(output) as target,
+            _target(output) as target,
             Recorder(target, container, kind, rate=spec.rate, channels=spec.channels) as recorder,
             seconds_progress(quiet=quiet or as_json) as progress,
         ):
-            task = progress.add_task(f"decoding to {output}", total=total, note="")
+            task = progress.add_task(f"decoding to {escape(output)}", total=total, note="")
             done = 0
             while wanted is None or done < wanted:
                 block = decoder.read(BLOCK if wanted is None else min(BLOCK, wanted - done))
@@ -82,7 +82,7 @@ def decode(
                 recorder.write(block)
                 done += len(block)
                 progress.update(task, completed=done, note=clock(done / spec.rate))
-    record = {"url": url, "output": output, "frames": done, "rate": spec.rate, "channels": spec.channels}
+    record = {"url": redact_url(url), "output": output, "frames": done, "rate": spec.rate, "channels": spec.channels}
     if as_json:
         say_json(record)
     elif sys.stderr.isatty() and not quiet:
@@ -98,29 +98,10 @@ def _decoder(reader: kithara.SyncReader, dtype: str, rate: int | None) -> kithar
 
 
 @contextmanager
-def _whole(output: str) -> Iterator[Path | BinaryIO]:
-    """Where to write, such that *output* appears complete or not at all."""
+def _target(output: str) -> Iterator[Path | BinaryIO]:
+    """Where to write: stdout, or a file that appears complete or not at all."""
     if output == "-":
         yield sys.stdout.buffer
-        return
-    path = Path(output)
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    except OSError as error:
-        raise LocalFileError(
-            f"cannot write {output}: {error.strerror}", errno=error.errno, operation="opening the output"
-        ) from error
-    os.close(handle)
-    try:
-        yield Path(name)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    else:
+        with whole(Path(output)) as path, translated(Path(output)):
+            yield path

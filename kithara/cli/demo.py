@@ -15,13 +15,15 @@ import click
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
+from rich.markup import escape
 
 import kithara
 
 from . import lyre
 from .access import json_option
-from .console import bytes_progress, errors_console, results_console, say_json, size, sparse_bar
+from .console import bytes_progress, errors_console, results_console, say_json, size, sparse_bar, total
 from .origin import Origin
+from .output import folder, translated
 from .recorder import SAMPLE_TYPES, Recorder
 
 SONG, LATE_INDEX = "lyre.flac", "lyre.m4a"
@@ -87,7 +89,6 @@ def demo(out: Path, rate: int, delay: float, seconds: int, as_json: bool) -> int
     """
     music = lyre.melody(seconds)
     bodies = {SONG: lyre.flac(music), LATE_INDEX: lyre.m4a(music)}
-    out.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="kithara-demo-") as cache,
         Origin(bodies, rate=rate, delay=delay) as origin,
@@ -99,7 +100,7 @@ def demo(out: Path, rate: int, delay: float, seconds: int, as_json: bool) -> int
                 f"The link: {rate / 1e6:g} MB/s, {delay * 1000:g} ms; "
                 f"a download takes {len(bodies[SONG]) / rate:.1f} s.\n"
             )
-        wav = out / "lyre.wav"
+        wav = folder(out) / "lyre.wav"
         with kithara.AssetStore(cache) as store:
             _online(show, store, origin.url(SONG), music, wav)
             _late_index(show, store, origin.url(LATE_INDEX))
@@ -136,6 +137,7 @@ def _decode_to(wav: Path, decoder: kithara.Decoder, reader: kithara.SyncReader, 
     spec = decoder.spec
     blocks = []
     with (
+        translated(wav),
         Recorder(wav, "wav", SAMPLE_TYPES["int16"], rate=spec.rate, channels=spec.channels) as recorder,
         bytes_progress(quiet=quiet) as progress,
     ):
@@ -144,8 +146,7 @@ def _decode_to(wav: Path, decoder: kithara.Decoder, reader: kithara.SyncReader, 
             blocks.append(block.copy())
             recorder.write(block)
             spans = reader.available_ranges()
-            here = sum(stop - start for start, stop in spans)
-            progress.update(task, completed=here, map=sparse_bar(spans, reader.length))
+            progress.update(task, completed=total(spans), map=sparse_bar(spans, reader.length))
     return np.concatenate(blocks)
 
 
@@ -155,7 +156,7 @@ def _late_index(show: Show, store: kithara.AssetStore, url: str) -> None:
             decoder.read(1)
             length = reader.length or 0
             step.here = sparse_bar(reader.available_ranges(), length)
-            missing = length - sum(stop - start for start, stop in reader.available_ranges())
+            missing = length - total(reader.available_ranges())
         step.note = f"{missing / max(1, length):.0%} of it not fetched yet"
 
 
@@ -180,9 +181,9 @@ def _print(console: Console, step: Step) -> None:
     took = f"{step.seconds * 1000:.0f} ms" if step.seconds < 1 else f"{step.seconds:.2f} s"
     requests = "1 request" if step.requests == 1 else f"{step.requests} requests"
     mark = "[red]✗[/]" if step.wrong else "[green]✓[/]"
-    console.print(f"{mark} {step.name:<38} [bold]{took:>9}[/] {size(step.fetched):>10} {requests:>14}")
+    console.print(f"{mark} {escape(f'{step.name:<38}')} [bold]{took:>9}[/] {size(step.fetched):>10} {requests:>14}")
     shown = "  ".join(part for part in (step.here, step.note) if part)
-    console.print(f"  [dim]{shown}[/]", soft_wrap=True)
+    console.print(f"  [dim]{escape(shown)}[/]", soft_wrap=True)
 
 
 def _verdict(show: Show, wav: Path, sent: int, length: int, *, as_json: bool) -> int:
@@ -190,7 +191,7 @@ def _verdict(show: Show, wav: Path, sent: int, length: int, *, as_json: bool) ->
     if as_json:
         say_json({"steps": [asdict(step) for step in show.steps], "length": length, "sent": sent, "failed": failed})
     else:
-        show.console.print(f"\nThe origin sent {size(sent)} for {size(length)}. The sound is in {wav}.")
+        show.console.print(f"\nThe origin sent {size(sent)} for {size(length)}. The sound is in {escape(str(wav))}.")
     if failed:
         errors_console().print(f"wrong samples in: {', '.join(failed)}", style="bold red")
     return 1 if failed else 0

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import click
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 import kithara
 
-from ..errors import KitharaError, LocalFileError, redact_url
+from ..errors import KitharaError, redact_url
 from .access import Access, access_options, json_option, quiet_option
-from .console import bytes_progress, error_record, errors_console, say_error, say_json, size, sparse_bar
+from .console import bytes_progress, error_record, errors_console, say_error, say_json, size, sparse_bar, total
+from .output import folder, translated, whole
 
 BLOCK = 64 * 1024
 
@@ -50,6 +50,9 @@ def fetch(urls: tuple[str, ...], export: Path | None, refresh: bool, access: Acc
     """
     if not access.keep and export is None:
         raise click.UsageError("--no-cache keeps nothing: name a folder with --export")
+    twice = [name for name, count in Counter(map(_name, urls)).items() if count > 1]
+    if export is not None and twice:
+        raise click.UsageError(f"several of these would become {export / twice[0]}")
     done: list[Fetched] = []
     failed = 0
     with bytes_progress(quiet=quiet or as_json) as progress:
@@ -61,7 +64,7 @@ def fetch(urls: tuple[str, ...], export: Path | None, refresh: bool, access: Acc
                 if as_json:
                     say_json({"url": redact_url(url), "error": error_record(error)})
                 else:
-                    say_error(error)
+                    say_error(error, progress.console)
                 continue
             done.append(result)
             if as_json:
@@ -77,11 +80,13 @@ def fetch(urls: tuple[str, ...], export: Path | None, refresh: bool, access: Acc
 def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, progress: Progress) -> Fetched:
     started = time.monotonic()
     name = _name(url)
+    path = None if export is None else folder(export) / name
     with access.open(url, refresh=refresh) as reader:
-        cached = _here(reader)
-        bar = sparse_bar(reader.available_ranges(), reader.length)
-        task = progress.add_task(name, total=reader.length, completed=cached, map=bar)
-        with _exported(export, name) as copy:
+        spans = reader.available_ranges()
+        cached = total(spans)
+        bar = sparse_bar(spans, reader.length)
+        task = progress.add_task(escape(name), total=reader.length, completed=cached, map=bar)
+        with _exported(path) as copy:
             length = _read_through(reader, copy, progress, task)
         progress.update(task, completed=length, total=length, map=sparse_bar([(0, length)], length))
     return Fetched(
@@ -89,49 +94,42 @@ def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, prog
         length=length,
         cached=cached,
         seconds=round(time.monotonic() - started, 3),
-        exported=None if export is None else str(export / name),
+        exported=None if path is None else str(path),
     )
 
 
-def _read_through(reader: kithara.SyncReader, copy: BinaryIO | None, progress: Progress, task: TaskID) -> int:
+def _read_through(
+    reader: kithara.SyncReader, copy: Callable[[memoryview], object] | None, progress: Progress, task: TaskID
+) -> int:
     buffer = bytearray(BLOCK)
     view = memoryview(buffer)
     position = 0
     while count := reader.readinto(buffer):
         if copy is not None:
-            copy.write(view[:count])
+            copy(view[:count])
         position += count
         spans = reader.available_ranges()
-        here = sum(stop - start for start, stop in spans)
-        progress.update(task, completed=here, total=reader.length, map=sparse_bar(spans, reader.length))
+        progress.update(task, completed=total(spans), total=reader.length, map=sparse_bar(spans, reader.length))
     return position
-
-
-def _here(reader: kithara.SyncReader) -> int:
-    return sum(stop - start for start, stop in reader.available_ranges())
 
 
 def _name(url: str) -> str:
     """A file name for *url*: its last part that is one."""
-    return PurePosixPath(unquote(urlsplit(url).path)).name or "index"
+    name = PurePosixPath(unquote(urlsplit(url).path).replace("\0", "")).name
+    return name if name not in ("", "..") else "index"
 
 
 @contextlib.contextmanager
-def _exported(folder: Path | None, name: str) -> Iterator[BinaryIO | None]:
-    """A file that becomes *folder*/*name* once it is whole; None without a folder."""
-    if folder is None:
+def _exported(path: Path | None) -> Iterator[Callable[[memoryview], object] | None]:
+    """What writes a file that becomes *path* once it is whole; None without a path."""
+    if path is None:
         yield None
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".fetching-")
-    except OSError as error:
-        raise LocalFileError(f"cannot write to {folder}: {error.strerror}", errno=error.errno) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, folder / name)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with whole(path) as temporary, temporary.open("wb", buffering=0) as file:
+
+        def write(data: memoryview) -> None:
+            with translated(path):
+                while data:
+                    data = data[file.write(data) :]
+
+        yield write

@@ -6,13 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 import kithara
 
 from ..errors import redact_url
 from .access import Access, access_options, json_option
-from .console import clock, results_console, say_json, size
+from .console import clock, results_console, say_json, size, total
 
 
 @click.command()
@@ -32,11 +33,10 @@ def info(urls: tuple[str, ...], access: Access, as_json: bool) -> None:
 def describe(url: str, access: Access) -> dict[str, Any]:
     """Everything that is known of *url*, as JSON types."""
     with access.open(url) as reader, kithara.Decoder(reader) as decoder:
-        spans = reader.available_ranges()
         return {
             "url": redact_url(url),
             "size": reader.length,
-            "cached": sum(stop - start for start, stop in spans),
+            "cached": total(reader.available_ranges()),
             "status": reader.status,
             "media": None if decoder.media is None else asdict(decoder.media),
             "rate": decoder.spec.rate,
@@ -68,9 +68,9 @@ def _table(record: dict[str, Any]) -> Table:
     }
     if record["pictures"]:
         rows["pictures"] = ", ".join(f"{picture['type']}, {size(picture['size'])}" for picture in record["pictures"])
-    table = Table(title=record["url"], title_justify="left", show_header=False, box=None)
+    table = Table(title=escape(record["url"]), title_justify="left", show_header=False, box=None)
     table.add_column(style="dim", justify="right")
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(escape(name), escape(value))
     return table

@@ -16,7 +16,7 @@ from rich.progress import Progress, TaskID
 import kithara
 
 from .access import Access, access_options, quiet_option
-from .console import clock, errors_console, seconds_progress
+from .console import clock, errors_console, seconds_progress, total
 from .keys import Keys
 
 TICK = 0.1
@@ -136,7 +136,7 @@ def _show(
     stream: kithara.AudioStream, reader: kithara.SyncReader, progress: Progress, task: TaskID, *, paused: bool
 ) -> None:
     stats = stream.stats()
-    here = sum(stop - start for start, stop in reader.available_ranges())
+    here = total(reader.available_ranges())
     arrived = f", {here / reader.length:.0%} here" if reader.length else ""
     progress.update(
         task,

@@ -40,6 +40,9 @@ class Recorder:
         target: A file to be written, or a binary stream such as stdout's.
         container: ``"wav"`` (RF64 beyond 4 GiB when *target* can seek) or ``"flac"``.
         samples: The sample type; blocks must have its dtype.
+
+    Raises:
+        OSError: *target* cannot be written.
     """
 
     def __init__(
@@ -78,9 +81,9 @@ class Recorder:
     def close(self) -> None:
         """Write what the encoder still holds and the final header. Closing twice does nothing."""
         if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
+            stream, self._stream = self._stream, None
+            self._container.mux(stream.encode(None))
             self._container.close()
-            self._stream = None
 
     def __enter__(self) -> Self:
         return self
@@ -90,8 +93,8 @@ class Recorder:
     ) -> None:
         if error is None:
             self.close()
-        elif self._stream is not None:
-            # What is written so far has no use, and the target may be why: a pipe that nobody reads.
+        else:
+            # What is written so far has no use, and the target may be why: a full disk, a pipe that nobody reads.
             self._stream = None
             with contextlib.suppress(av.FFmpegError):
                 self._container.close()

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import resource
 import signal as signals
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -140,6 +142,11 @@ def test_decode_reads_a_local_file(run: Run, tmp_path: Path) -> None:
     assert np.array_equal(MUSIC, soundfile.read(tmp_path / "out.wav", dtype="int16")[0])
 
 
+def test_a_folder_that_is_not_there_is_one_line(run: Run, origin: Origin) -> None:
+    code, _, errors = said(run("decode", origin.url("song.flac"), "-o", "nowhere/out.wav"))
+    assert (1, True) == (code, errors.startswith("error: cannot write nowhere/out.wav: No such file"))
+
+
 def test_decode_overwrites_only_when_told_to(run: Run, origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "out.wav").write_bytes(b"mine")
     code, _, errors = said(run("decode", origin.url("song.flac"), "-o", "out.wav"))
@@ -234,6 +241,55 @@ def test_one_url_that_fails_does_not_stop_the_others(run: Run, origin: Origin) -
 def test_fetch_exports_the_very_bytes(run: Run, origin: Origin, tmp_path: Path) -> None:
     assert 0 == run("fetch", origin.url("song.flac"), "--export", "music").returncode
     assert [("song.flac", SONG)] == [(path.name, path.read_bytes()) for path in (tmp_path / "music").iterdir()]
+
+
+def test_two_urls_of_one_name_are_not_exported_over_each_other(run: Run, origin: Origin) -> None:
+    code, _, errors = said(run("fetch", origin.url("a/song.flac"), origin.url("song.flac"), "--export", "music"))
+    assert (2, []) == (code, origin.requests)
+    assert "music/song.flac" in errors
+
+
+@pytest.mark.parametrize("path", ["%2e%2e", "a/..", "a%2F..%2F..", "%00"])
+def test_an_export_never_leaves_its_folder(run: Run, origin: Origin, tmp_path: Path, path: str) -> None:
+    origin.serve(unquote(path), b"0123456789")
+    run("fetch", origin.url(path), "--export", "music")
+    assert {"music", "cache"} >= {entry.name for entry in tmp_path.iterdir()} - {"home"}
+
+
+@pytest.mark.parametrize("arguments", [("decode", "-o", "out/song.wav"), ("fetch", "--export", "out")])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half(
+    command: Callable[..., list[str]], environment: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "song.flac").write_bytes(SONG)
+    (tmp_path / "out").mkdir()
+    done = subprocess.run(
+        command(*arguments, tmp_path / "song.flac"),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        timeout=50,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert (1, b"") == (done.returncode, done.stdout)
+    assert done.stderr.startswith(b"error: cannot write out/song.")
+    assert [] == list((tmp_path / "out").iterdir())
+
+
+def test_fetch_refresh_gets_what_changed_and_only_then(run: Run, origin: Origin, tmp_path: Path) -> None:
+    run("fetch", origin.url("song.flac"))
+    mark = origin.mark()
+    assert 0 == run("fetch", "--refresh", origin.url("song.flac")).returncode
+    assert (1, 0) == (len(mark.requests), mark.sent)
+    other = lyre.flac(MUSIC[::-1].copy())
+    origin.serve("song.flac", other)
+    assert 0 == run("fetch", "--refresh", origin.url("song.flac"), "--export", "music").returncode
+    assert other == (tmp_path / "music" / "song.flac").read_bytes()
+
+
+def test_what_is_not_there_leaves_nothing_in_the_cache(run: Run, origin: Origin) -> None:
+    assert 1 == run("info", origin.url("nope.mp3")).returncode
+    assert [] == json.loads(run("cache", "ls", "--json").stdout)["assets"]
 
 
 # info
