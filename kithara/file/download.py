@@ -135,7 +135,8 @@ class Download:
     def usable(self) -> bool:
         """Whether one more session may join."""
         on_disk = getattr(self.resource, "on_disk", True)
-        return self.store is self.resource and on_disk and self.resource.status in ("active", "committed")
+        alive = on_disk and not self.ended and self.resource.status in ("active", "committed")
+        return alive and self.store is self.resource
 
     @property
     def users(self) -> int:
@@ -162,6 +163,7 @@ class Download:
 
     def join(self, bus: EventBus, options: FileOptions) -> None:
         """One more session, whose listeners hear what happens."""
+        self._tell_phase()
         self._sessions.append((bus, options))
         if options.sha256 is not None:
             self._digests.add(options.sha256.lower())
@@ -227,6 +229,7 @@ class Download:
         if isinstance(self.store, Window):
             self.store.cancel()
         self._settle_first(Cancelled("the session was closed", url=self.request.url))
+        self._tell_phase()
 
     async def _run(self, filler: Filler) -> None:
         try:

@@ -66,7 +66,8 @@ class Downloads:
             elif download.resource.status == "committed" and request.options.sha256 is not None:
                 await asyncio.to_thread(prove, download.resource, {request.options.sha256.lower()})
             if download.resource.status == "committed" and not await self._is_fresh(download, request):
-                await self._end(download)
+                if not download.users:  # else it lives on for those who read it
+                    await self._end(download)
                 download = await self._begin(request, name, fresh=True)
             place.download = download
             download.join(bus, request.options)
@@ -81,11 +82,11 @@ class Downloads:
     async def release(self, download: Download, bus: EventBus) -> None:
         """End one session's use of *download*. Whoever opens the same entry meanwhile waits until it has ended."""
         async with self._turn(download.name) as place:
-            download.leave(bus)
-            if not download.users:
+            if download.users == 1:
                 await self._end(download)
                 if place.download is download:
                     place.download = None
+            download.leave(bus)
 
     @contextlib.asynccontextmanager
     async def _turn(self, name: object) -> AsyncIterator[_Place]:
@@ -122,8 +123,8 @@ class Downloads:
         download.resource.fail(miss)
 
     async def _end(self, download: Download) -> None:
-        """Have nothing more to do with *download*, unless others use it."""
-        if not download.users and not download.ended:
+        """Have nothing more to do with *download*."""
+        if not download.ended:
             await download.stop()
             await self._let_go(download)
 

@@ -197,11 +197,12 @@ class FileSession:
         self._closed = True
         for stream in list(self._streams):
             stream.close()
-        if self._owns_bus:
-            self.bus.close()
+        bus = self.bus if self._owns_bus else None
         if self._release is None or self._portal.closed:
+            if bus is not None:
+                bus.close()
             return None
-        return self._portal.submit(_run(self._release))
+        return self._portal.submit(_end(self._release, bus))
 
     def _reader(self) -> SyncReader:
         return SyncReader(self._source, SyncReaderParams(blocking=False))
@@ -265,5 +266,9 @@ class FileStream:
         self.close()
 
 
-async def _run(release: Callable[[], Awaitable[None]]) -> None:
-    await release()
+async def _end(release: Callable[[], Awaitable[None]], bus: EventBus | None) -> None:
+    try:
+        await release()
+    finally:
+        if bus is not None:  # only now, so that listeners hear how it ended
+            bus.close()

@@ -4,11 +4,9 @@ import io
 import random
 import time
 
-import pytest
-from support.waiting import Background, eventually, liveness
+from support.waiting import eventually, liveness
 
 import kithara
-from kithara import FileOptions
 from kithara.cli.origin import Origin
 
 MB = 1_000_000
@@ -54,43 +52,9 @@ def test_a_jump_in_a_60_mb_file_on_a_1_mb_link_costs_one_request_and_one_delay(s
             assert data == reader.read()
 
 
-def test_a_thousand_seeks_on_a_slow_link_fetch_little_more_than_the_file(store):
-    data = random.Random(5).randbytes(8 * MB)
-    chance = random.Random(6)
-    missed = 0
-    http = kithara.HttpOptions(connections=3)
-    with Origin({"a": data}, rate=20 * MB, delay=0.002) as origin:
-        with kithara.open(origin.url("a"), store=store, http=http) as reader:
-            for _ in range(1000):
-                position = chance.randrange(len(data))
-                size = chance.randrange(1, 2000)
-                missed += not reader.contains_range(position, min(position + size, len(data)))
-                reader.seek(position)
-                assert data[position : position + size] == reader.read(size)
-        sent = sum(request.sent for request in origin.requests)
-        assert 1.1 * len(data) + (64 << 10) * missed >= sent
-
-
 def test_the_first_byte_comes_one_delay_after_the_headers(store):
     with Origin({"a": large(5 * MB)}, rate=MB, delay=0.1) as origin:
         began = time.monotonic()
         with kithara.open(origin.url("a"), store=store) as reader:
             assert 1 == len(reader.read(1))
             assert liveness(0.2) >= time.monotonic() - began
-
-
-@pytest.mark.parametrize("ranges", [True, False])
-def test_two_hundred_sources_at_once_all_get_on(ranges):
-    data = large(MB)
-    options = FileOptions(http=kithara.HttpOptions(connections=8))
-    with Origin({str(number): data for number in range(200)}, ranges=ranges) as origin:
-        readers = [
-            Background(lambda number=number: _read(origin.url(str(number)), options, len(data)))
-            for number in range(200)
-        ]
-        assert {hash(data)} == {reader.result(50) for reader in readers}
-
-
-def _read(url, options, size):
-    with kithara.open(url, store=False, options=options) as reader:
-        return hash(reader.read(size))
