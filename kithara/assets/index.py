@@ -67,7 +67,7 @@ class Index:
         self._inherited: sqlite3.Connection | None = None
         self._touched: dict[str, int] = {}
         self._flushed = time.monotonic()
-        self.fresh = False
+        self.fresh = self._closed = False
         self._open()
         self._counter = self._highest()
         _indexes.add(self)
@@ -140,12 +140,14 @@ class Index:
     def _database(self) -> Iterator[sqlite3.Connection]:
         """The connection, locked. A failing statement is logged; a broken file is replaced at once."""
         with self._lock:
-            if self._inherited is not None and self._db is None:
-                self._open()
             if self._db is None:
-                raise _IndexClosed
+                self._open()  # in a forked child
+            assert self._db is not None
             try:
                 yield self._db
+            except sqlite3.ProgrammingError:
+                if not self._closed:
+                    raise
             except sqlite3.OperationalError as exc:
                 _log.warning("the index %s did not answer: %s", self._path, exc)
             except sqlite3.DatabaseError as exc:
@@ -309,18 +311,14 @@ class Index:
                 self.drop(row.name)
 
     def close(self) -> None:
-        """Write what is due and close the file."""
+        """Write what is due and close the file. Asked afterwards, it knows nothing."""
         with self._lock:
             if self._db is not None:
                 self.flush()
                 with contextlib.suppress(sqlite3.Error):
                     self._db.close()
-            self._db = self._inherited = None
-
-
-class _IndexClosed(RuntimeError):
-    def __init__(self) -> None:
-        super().__init__("the index is closed")
+            self._closed = True
+            self._inherited = None
 
 
 @contextlib.contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import os
 import shutil
 import tempfile
@@ -12,29 +10,21 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Self, cast
+from dataclasses import dataclass
+from typing import Any, Self
 
 import platformdirs
 
-from ..errors import CacheCorrupt, Closed, StoreError
-from ..events import EventBus, Evicted
-from ..storage.keeper import Held, Keeper, Kept
+from ..errors import Closed, StoreError
+from ..events import EventBus
 from ..storage.memory import AnyStreaming
-from ..storage.sidecar import Validators
 from .backend import Atomic, Backend, Removed
-from .disk import DiskBackend, seal_of
-from .evict import MAX_ASSETS, MAX_BYTES, Limits, make_room
-from .index import AssetRow, Index
+from .disk import DiskBackend
+from .evict import MAX_ASSETS, MAX_BYTES, Limits
+from .keeping import CountedAtomic, House, ResourceKeeper
 from .keys import AssetId, ResourceKey
-from .lease import PIN, REBUILD, SLOT, WRITER, Lock
+from .lease import PIN, REBUILD, Lock
 from .memory import MemoryBackend
-
-_BLOCK = 4096
-"""What a small file takes of most disks at least."""
-
-_log = logging.getLogger("kithara.assets")
-_stores: weakref.WeakSet[AssetStore] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,19 +104,12 @@ class AssetStore:
         self._backend = backend
         self._index = backend.index
         self._limits = Limits(max_bytes=max_bytes, max_assets=max_assets)
-        self._closed = threading.Event()
         self._scan: threading.Thread | None = None
         self.bus = EventBus()
-        self._forget()
-        _stores.add(self)
+        self._house = House(backend, self._limits, self.bus)
         if backend.index.fresh and isinstance(backend, DiskBackend):
             self._scan = threading.Thread(target=self._rebuild, name="kithara-index", daemon=True)
             self._scan.start()
-
-    def _forget(self) -> None:
-        """Have nothing open, as a forked child has not."""
-        self._lock = threading.RLock()
-        self._live: weakref.WeakValueDictionary[ResourceKey, AnyStreaming] = weakref.WeakValueDictionary()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._recipe
@@ -162,32 +145,32 @@ class AssetStore:
 
     def _open(self, key: ResourceKey, *, fresh: bool) -> AnyStreaming:
         self._check_open()
-        with self._lock:
-            live = self._live.get(key)
+        with self._house.lock:
+            live = self._house.live.get(key)
             if live is not None and live.on_disk and not live.closed and live.status in ("active", "committed"):
                 if not fresh:
                     self._index.touch(str(key.asset_root))
                     return live
                 live.supersede()
-            keeper = _Keeper(self, key)
+            keeper = ResourceKeeper(self._house, key)
             new = self._index.enter(key.asset_root, "/".join(key.components), key.label)
             resource = self._backend.open_streaming(key, keeper, fresh=fresh)
-            self._live[key] = resource
+            self._house.live[key] = resource
         self._index.touch(str(key.asset_root))
         if new:
-            self._make_room(0)
+            self._house.make_room(0)
         return resource
 
     def open_atomic(self, key: ResourceKey) -> Atomic:
         """The small object of *key*, read and written as a whole."""
         self._check_open()
-        return _CountedAtomic(self._index, key, self._backend.open_atomic(key))
+        return CountedAtomic(self._index, key, self._backend.open_atomic(key))
 
     def remove_resource(self, key: ResourceKey) -> None:
         """Remove one resource. Open readers keep the bytes they have; the next open starts anew."""
         self._check_open()
-        with self._lock:
-            live = self._live.pop(key, None)
+        with self._house.lock:
+            live = self._house.live.pop(key, None)
         if live is not None:
             live.discard()
         with self._lock:  # nobody opens it anew while its directories go
@@ -226,10 +209,9 @@ class AssetStore:
         """Remove *asset*, pinned or not. Open readers keep the bytes they have."""
         self._check_open()
         name = AssetId(asset)
-        with self._lock:
-            live = [resource for key, resource in self._live.items() if key.asset_root == name]
-        for resource in live:
-            resource.discard()
+        for key, resource in self._house.open_live():
+            if key.asset_root == name:
+                resource.discard()
         self._backend.remove_asset(name)
         self._index.drop(name)
 
@@ -265,84 +247,43 @@ class AssetStore:
     def evict(self, size: int = 0) -> int:
         """Keep the limits, with room for *size* bytes more. Happens by itself before a download; bytes freed."""
         self._check_open()
-        return self._make_room(size)
-
-    def _make_room(self, size: int, *, pressing: bool = False) -> int:
-        try:
-            return make_room(self._index, self._limits, self._evict, size=size, pressing=pressing)
-        except StoreError as exc:
-            _log.warning("eviction failed: %s", exc)
-            return 0
-
-    def _evict(self, row: AssetRow) -> int | None:
-        """Drop the asset unless somebody has it; its size, or None."""
-        lock = None if self._backend.in_use(row.name) else self._backend.locks.try_exclusive(PIN, row.name)
-        if lock is None:
-            return None
-        with lock:
-            try:
-                self._backend.remove_asset(row.name)
-            except StoreError as exc:
-                _log.warning("%s cannot be evicted: %s", row.name, exc)
-                return None
-            self._index.drop(row.name)
-        self.bus.publish(Evicted(asset_id=row.name, size=row.size))
-        return row.size
-
-    def _has_room(self, size: int) -> bool:
-        """Whether *size* bytes more keep the limit, perhaps after an eviction."""
-        self._make_room(size)
-        return self._index.totals()[1] + size <= self._limits.max_bytes
-
-    def _let_go(self, key: ResourceKey, resource: object) -> None:
-        """Give *resource* out no more."""
-        with self._lock:
-            if self._live.get(key) is resource:
-                del self._live[key]
+        return self._house.make_room(size)
 
     def _rebuild(self) -> None:
         """Fill a new index from what is there, while the cache serves."""
-        try:
-            with contextlib.suppress(StoreError), contextlib.ExitStack() as stack:
-                lock = self._backend.locks.try_exclusive(REBUILD, "")
-                if lock is not None:
-                    stack.enter_context(lock)
+        with contextlib.suppress(StoreError):
+            lock = self._backend.locks.try_exclusive(REBUILD, "")
+            if lock is not None:
+                with lock:
                     self._index.replace_all(self._until_closed(self._backend.assets()), drop_missing=False)
-        except RuntimeError:
-            if not self._closed.is_set():
-                raise
 
     def _until_closed(
         self, assets: Iterator[tuple[str, bool, list[tuple[str, int, bool]]]]
     ) -> Iterator[tuple[str, bool, list[tuple[str, int, bool]]]]:
         for asset in assets:
-            if self._closed.is_set():
+            if self._house.closed.is_set():
                 return
             yield asset
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────
 
     def _check_open(self) -> None:
-        if self._closed.is_set():
+        if self._house.closed.is_set():
             raise Closed(f"the store {self.root} is closed")
 
     def checkpoint(self) -> None:
         """Let everything that is being written survive a crash from here on."""
-        with self._lock:
-            live = list(self._live.values())
-        for resource in live:
+        for _, resource in self._house.open_live():
             with contextlib.suppress(StoreError):
                 resource.checkpoint(durable=True)
 
     def close(self) -> None:
         """Save what is being written, and give the store up. Resources that are open can still be read."""
-        if self._closed.is_set():
+        if self._house.closed.is_set():
             return
-        with self._lock:
-            live = list(self._live.values())
-        for resource in live:
+        for _, resource in self._house.open_live():
             resource.park()
-        self._closed.set()
+        self._house.closed.set()
         if self._scan is not None and self._scan is not threading.current_thread():
             self._scan.join()
         self.bus.close()
@@ -355,100 +296,7 @@ class AssetStore:
         self.close()
 
 
-class _Keeper(Keeper):
-    """The store's hand in one resource. Holds its lease."""
-
-    def __init__(self, store: AssetStore, key: ResourceKey) -> None:
-        self._store = weakref.ref(store)
-        self._backend = store._backend
-        self._index = store._index
-        self._key = key
-        self.shared = self._backend.leases
-        self._path = "/".join(key.components)
-        self._lease = self._backend.locks.shared(PIN, key.asset_root) if self._backend.leases else None
-
-    def _open_store(self) -> AssetStore | None:
-        store = self._store()
-        return None if store is None or store._closed.is_set() else store
-
-    def recall(self, found: os.stat_result) -> Validators | None:
-        text = self._index.facts(self._key.asset_root, self._path)
-        validators = Validators.from_json(text)
-        if text is None or validators is None:
-            return None
-        seal = json.loads(text).get("seal")
-        if isinstance(seal, list) and seal[:1] == [found.st_ino] and seal != seal_of(found):
-            raise CacheCorrupt(f"{self._key.path} was changed since it was committed", operation="opening")
-        return validators
-
-    def make_room(self, size: int, *, pressing: bool = False) -> bool:
-        store = self._open_store()
-        return store is not None and store._make_room(size, pressing=pressing) > 0
-
-    def allow(self, size: int) -> bool:
-        store = self._open_store()
-        return store is None or store._has_room(size)
-
-    def saved(self, resource: Kept) -> None:
-        if self._open_store() is None or not resource.on_disk:
-            return
-        size, seal = self._backend.measure(cast(AnyStreaming, resource))
-        complete = resource.status == "committed"
-        facts = None
-        if complete:
-            facts = json.dumps({**asdict(resource.validators), "total": resource.length, "seal": seal})
-        self._index.put(
-            self._key.asset_root, self._path, size, complete=complete, facts=facts, label=self._key.label
-        )
-
-    def ended(self, resource: Kept) -> None:
-        store = self._open_store()
-        if store is not None:
-            store._let_go(self._key, resource)
-            if not resource.on_disk:
-                self._index.drop(self._key.asset_root, self._path)
-
-    def writer(self) -> Held | None:
-        return self._backend.locks.try_exclusive(WRITER, self._key.path)
-
-    def slot(self, number: int) -> Held | None:
-        return self._backend.locks.try_exclusive(SLOT, f"{self._key.path}#{number}")
-
-
-class _CountedAtomic:
-    """An `Atomic` whose size the store knows of."""
-
-    def __init__(self, index: Index, key: ResourceKey, inner: Atomic) -> None:
-        self._index = index
-        self._key = key
-        self._inner = inner
-
-    def read(self) -> bytes | None:
-        """All of it, or None when it was never written."""
-        return self._inner.read()
-
-    def write(self, data: bytes) -> None:
-        """Replace what is there by *data*.
-
-        Raises:
-            StoreError: It could not be written; what was there before is still there.
-        """
-        self._inner.write(data)
-        self._index.put(
-            self._key.asset_root, "/".join(self._key.components), -(-len(data) // _BLOCK) * _BLOCK, complete=True,
-            label=self._key.label,
-        )  # fmt: skip
-
-
 def asset_store(root: str | os.PathLike[str] | None = None, config: Limits | None = None) -> AssetStore:
     """The store at *root* with the limits of *config*; see `AssetStore`."""
     limits = config or Limits()
     return AssetStore(root, max_bytes=limits.max_bytes, max_assets=limits.max_assets)
-
-
-def _after_fork_in_child() -> None:
-    for store in list(_stores):
-        store._forget()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -202,3 +202,14 @@ def test_a_forked_child_has_a_connection_of_its_own(index):
     os.close(done)
     os.close(tell)
     assert index.totals() == (2, 3)
+
+
+def test_a_closed_index_knows_nothing_and_refuses_nothing(path):
+    index = Index(path)
+    index.put("a", "x", 3, complete=True)
+    index.close()
+    index.close()
+    index.put("b", "x", 3, complete=True)
+    index.touch("a")
+    assert (0, 0) == index.totals()
+    assert [] == index.rows()
