@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
@@ -104,6 +105,18 @@ class PartFile:
             return self.directory.stat(name).st_ino
         except FileNotFoundError:
             return None
+
+    def fault(self, fd: int, whole: int, sha256: str | None) -> str | None:
+        """Why the file is not what it should be: *whole* bytes, with that digest if one is given; or None."""
+        size = os.fstat(fd).st_size
+        if size != whole:
+            return f"has {size} bytes instead of {whole}"
+        if sha256 is None:
+            return None
+        with open(fd, "rb", buffering=0, closefd=False) as file:
+            file.seek(0)
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        return None if found == sha256 else f"does not have the SHA-256 digest {sha256}"
 
     def give_name(self) -> bool:
         """Let the final name mean the partial, for ever; False when somebody removed it all under us."""

@@ -8,7 +8,6 @@ ext4 and xfs: *data to disk, then the sidecar, then its rename*; at the end *dat
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import logging
 import os
@@ -19,14 +18,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, Self, cast
 
-from .._core import disk
 from .._core.resource import FileResource
 from ..errors import Busy, CacheCorrupt, NoSpace, StoreError, StoreIo, WriterGone
-from .files import Directory, store_error
+from .files import Directory
 from .following import Following
 from .keeper import Held, Keeper
 from .live import Demand, State
 from .partfile import Found, PartFile
+from .room import Room
 from .sidecar import Runs, Sidecar, Validators
 
 _log = logging.getLogger("kithara.storage")
@@ -101,13 +100,14 @@ class StreamingResource(FileResource):
         sha256: str | None = None,
         io: Io = "auto",
     ) -> None:
-        self._ready = self._reserved = self._named = False
+        self._ready = self._named = False
         self._files = files
         self._keeper = keeper
         self._sha256 = None if sha256 is None else sha256.lower()
         self._saving = threading.RLock()  # before `_writing`, where both are held
         self._writing = threading.RLock()
         self._following = Following(files, keeper)
+        self._room = Room(keeper)
         self._closers = [weakref.finalize(self, what.close) for what in (files.directory, self._following)]
         for closer in self._closers:
             closer.atexit = False
@@ -207,28 +207,10 @@ class StreamingResource(FileResource):
             self._reserve()
 
     def _reserve(self) -> None:
-        """Have room for all of it, once."""
-        length, here = self.length, self.total
-        if self._reserved or length is None or here >= length or self._writer is None:
-            return
-        self._keeper.make_room(length - here)
-        failed = self._set_aside(length, length - here)
-        if failed and self._keeper.make_room(length - here, pressing=True):
-            failed = self._set_aside(length, length - here)
-        self._reserved = not failed
-        if failed:
-            raise store_error(OSError(failed, os.strerror(failed)), f"reserving {length} bytes", self.shown)
-        self._keeper.saved(self)
-
-    def _set_aside(self, length: int, missing: int) -> int:
-        """0, or the errno that says why there is no room."""
-        volume = os.fstatvfs(self.fd)
-        if missing > volume.f_bavail * volume.f_frsize:
-            return errno.ENOSPC  # not by trying: ext4 takes all there is, then fails, and keeps what it took
-        failed = disk.reserve(self.fd, length)
-        if failed:
-            disk.release(self.fd)
-        return failed
+        """Have room for all of it."""
+        length = self.length
+        if length is not None and self._writer is not None and self._room.take(self.fd, length, self.total, self.shown):
+            self._keeper.saved(self)
 
     def write_at(self, offset: int, data: Any) -> int:
         """As `Resource.write_at`; makes room once when the disk is full. An I/O error ends the resource for good."""
@@ -288,8 +270,9 @@ class StreamingResource(FileResource):
         with self._saving:
             if self._dirty_since is None or not self._named or self._writer is None or self.status == "committed":
                 return False
-            mark, self._dirty_since = self._written, None
-            ranges = tuple(self.available_ranges())
+            with self._writing:  # a write counts its bytes after it has published them
+                mark, self._dirty_since = self._written, None
+                ranges = tuple(self.available_ranges())
             if mark != self._saved:
                 self._sync_data()
             self._saved = mark
@@ -438,7 +421,11 @@ class StreamingResource(FileResource):
             if ready and self.status == "active" and self.try_become_writer():
                 if whole:
                     self._sync_data()
-                    self._prove(whole)
+                    problem = self._files.fault(self.fd, whole, self._sha256)
+                    if problem is not None:
+                        error = CacheCorrupt(f"{self.shown} {problem}", operation="committing")
+                        self._spoil(error)
+                        raise error
                     if not self._files.give_name():
                         # What is open goes on; there is just nothing to keep.
                         _log.warning("%s was removed while it was written", self.shown)
@@ -451,23 +438,6 @@ class StreamingResource(FileResource):
                 self._publish(State.COMMITTED)
             self._settled()
         self._keeper.saved(self)
-
-    def _prove(self, whole: int) -> None:
-        problem = None
-        size = os.fstat(self.fd).st_size
-        if size != whole:
-            problem = f"has {size} bytes instead of {whole}"
-        elif self._sha256 is not None and self._digest() != self._sha256:
-            problem = f"does not have the SHA-256 digest {self._sha256}"
-        if problem is not None:
-            error = CacheCorrupt(f"{self.shown} {problem}", operation="committing")
-            self._spoil(error)
-            raise error
-
-    def _digest(self) -> str:
-        with open(self.fd, "rb", buffering=0, closefd=False) as file:
-            file.seek(0)
-            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def fail(self, error: BaseException) -> None:
         """As `Resource.fail`. The files stay as they were at the last checkpoint, for the next session to go on."""
@@ -534,7 +504,6 @@ class StreamingResource(FileResource):
             self._following.leave()
             writer, self._writer = self._writer, None
             if writer is not None:
-                if self._reserved and self.status != "committed":
-                    disk.release(self.fd)
-                    self._reserved = False
+                if self.status != "committed":
+                    self._room.give_back(self.fd)
                 writer.release()

@@ -500,3 +500,23 @@ def test_nothing_is_left_open(path):
         StreamingResource(path.with_name("g"))
     gc.collect()
     assert before == len(os.listdir("/proc/self/fd"))
+
+
+def test_a_checkpoint_amid_a_write_claims_no_byte_that_it_did_not_sync(path, monkeypatch):
+    resource = StreamingResource(path, len(DATA))
+    resource.describe(Validators(total=len(DATA), etag='"a"'))  # so there is something to save already
+    synced = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(fd), real(fd)))
+    saving = threading.Thread(target=resource.checkpoint)
+
+    def published_but_not_counted():
+        saving.start()
+        saving.join(0.2)
+
+    resource.when(0, 10, published_but_not_counted)
+    resource.write_at(0, DATA[:10])
+    saving.join(20)
+    sidecar = Sidecar.decode(path.with_name("body.part.meta").read_bytes())
+    assert ((0, 10),) == sidecar.ranges
+    assert [resource.fd] == synced
