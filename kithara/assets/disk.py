@@ -93,14 +93,16 @@ class DiskBackend:
 
     def open_streaming(self, key: ResourceKey, keeper: Keeper, *, fresh: bool) -> StreamingResource:
         *parents, name = key.path.split("/")
+        attempts = 5
         while True:
+            attempts -= 1
             directory = self._alive().down(parents, create=True)
             try:
                 return StreamingResource.keep(PartFile(directory, name, identity_of(key.path)), keeper, fresh=fresh)
             except StoreIo as exc:
-                if exc.errno != errno.ENOENT or os.fstat(directory.fd).st_nlink:
+                # Another process may have removed what was last in the directory, and the directory with it.
+                if exc.errno != errno.ENOENT or not attempts:
                     raise
-                # Another process removed what was last in the directory, and the directory with it.
 
     def open_atomic(self, key: ResourceKey) -> AtomicResource:
         return AtomicResource(key.path, within=self._alive())

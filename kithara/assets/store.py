@@ -173,7 +173,7 @@ class AssetStore:
             live = self._house.live.pop(key, None)
         if live is not None:
             live.discard()
-        with self._lock:  # nobody opens it anew while its directories go
+        with self._house.lock:  # nobody opens it anew while its directories go
             gone = self._backend.remove_resource(key)
         self._index.drop(key.asset_root, None if gone else "/".join(key.components))
 

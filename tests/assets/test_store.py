@@ -602,3 +602,23 @@ def test_stores_and_resources_leave_nothing_open(root):
         once()
     gc.collect()
     assert before == (len(os.listdir("/proc/self/fd")), threading.active_count())
+
+
+def test_a_directory_that_another_process_removes_amid_an_open_is_made_again(disk, monkeypatch):
+    from kithara.storage.files import Directory
+
+    real = Directory.open_file
+    removed = []
+
+    def open_file(self, name, flags):
+        if name.endswith(".part") and flags & os.O_CREAT and not removed:
+            removed.append(name)
+            os.rmdir(self.path)
+        return real(self, name, flags)
+
+    monkeypatch.setattr(Directory, "open_file", open_file)
+    resource = disk.open_streaming(KEY)
+    assert ["body.part"] == removed
+    resource.write_at(0, DATA)
+    resource.commit(len(DATA))
+    assert DATA == read(disk.open_streaming(KEY))
