@@ -2,8 +2,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
+from typing_extensions import disjoint_base
+
 from .store import Store, Watch
 
+@disjoint_base
 class Part:
     source: Store | Callable[[], Store]
     length: int | None
@@ -16,6 +19,7 @@ class Part:
         close: Callable[[Any], object] | None = ...,
     ) -> None: ...
 
+@disjoint_base
 class Chain(Store):
     def __init__(self, parts: Iterable[Part | Store | Callable[[], Store]], *, look_ahead: int = ...) -> None: ...
     @property
@@ -27,4 +31,5 @@ class Chain(Store):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
+@disjoint_base
 class ChainWatch(Watch): ...

@@ -3,7 +3,7 @@ from typing import Any
 from numpy.typing import NDArray
 from typing_extensions import Buffer
 
-Writable = Buffer | NDArray[Any]
+_Writable = Buffer | NDArray[Any]
 
 FORMATS: dict[str, tuple[int, bool]]
 DTYPES: dict[str, int]
@@ -15,8 +15,8 @@ def interleave(
     channels: int,
     start: int,
     frames: int,
-    out: Writable,
+    out: _Writable,
     at: int,
     dtype: int,
 ) -> None: ...
-def silence(out: Writable, start: int, stop: int) -> None: ...
+def silence(out: _Writable, start: int, stop: int) -> None: ...

@@ -2,8 +2,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from numpy.typing import NDArray
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
+@disjoint_base
 class Pour:
     stream: Iterator[Any]
     raw: int

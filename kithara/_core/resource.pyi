@@ -2,10 +2,11 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Literal, Self
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from .store import Store
 
+@disjoint_base
 class Resource(Store):
     @property
     def total(self) -> int: ...
@@ -23,6 +24,7 @@ class Resource(Store):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
+@disjoint_base
 class FileResource(Resource):
     fd: int
     def __init__(
@@ -36,6 +38,7 @@ class FileResource(Resource):
         io: Literal["auto", "pread"] = ...,
     ) -> None: ...
 
+@disjoint_base
 class MemoryResource(Resource):
     limit: int
     held: int

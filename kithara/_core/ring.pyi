@@ -1,8 +1,9 @@
 from typing import Any
 
 from numpy.typing import NDArray
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
+@disjoint_base
 class RingBuffer:
     def __new__(cls, capacity: int) -> RingBuffer: ...
     @property

@@ -1,10 +1,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from ..source import WaitOutcome
 
+@disjoint_base
 class Store:
     label: str | None
     def __new__(cls, *args: Any, **kwargs: Any) -> Store: ...
@@ -32,4 +33,5 @@ class Store:
     def _use(self) -> None: ...
     def _lost(self) -> None: ...
 
+@disjoint_base
 class Watch: ...

@@ -1,10 +1,11 @@
 from types import TracebackType
 from typing import Self
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from .store import Store
 
+@disjoint_base
 class Window(Store):
     capacity: int
     behind: int
