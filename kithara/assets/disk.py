@@ -188,6 +188,14 @@ class DiskBackend:
             ]
             yield name, kept, resources
 
+    def has_trash(self) -> bool:
+        """Whether something is left half removed, here or by another process at this moment."""
+        try:
+            with self._root.down([_TRASH]) as trash:
+                return bool(trash.names())
+        except (FileNotFoundError, StoreError):
+            return False
+
     def empty_trash(self) -> None:
         """Remove what a crash left half removed."""
         with contextlib.suppress(FileNotFoundError, StoreError), self._root.down([_TRASH]) as trash:

@@ -107,8 +107,8 @@ class AssetStore:
         self._scan: threading.Thread | None = None
         self.bus = EventBus()
         self._house = House(backend, self._limits, self.bus)
-        if backend.index.fresh and isinstance(backend, DiskBackend):
-            self._scan = threading.Thread(target=self._rebuild, name="kithara-index", daemon=True)
+        if isinstance(backend, DiskBackend) and (backend.index.fresh or backend.has_trash()):
+            self._scan = threading.Thread(target=self._tidy, args=(backend,), name="kithara-cache", daemon=True)
             self._scan.start()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -249,13 +249,14 @@ class AssetStore:
         self._check_open()
         return self._house.make_room(size)
 
-    def _rebuild(self) -> None:
-        """Fill a new index from what is there, while the cache serves."""
+    def _tidy(self, backend: DiskBackend) -> None:
+        """Remove what a crash left half removed, and fill a new index from what is there, while the cache serves."""
         with contextlib.suppress(StoreError):
-            lock = self._backend.locks.try_exclusive(REBUILD, "")
+            backend.empty_trash()
+            lock = backend.locks.try_exclusive(REBUILD, "") if backend.index.fresh else None
             if lock is not None:
                 with lock:
-                    self._index.replace_all(self._until_closed(self._backend.assets()), drop_missing=False)
+                    self._index.replace_all(self._until_closed(backend.assets()), drop_missing=False)
 
     def _until_closed(
         self, assets: Iterator[tuple[str, bool, list[tuple[str, int, bool]]]]

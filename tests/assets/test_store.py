@@ -622,3 +622,47 @@ def test_a_directory_that_another_process_removes_amid_an_open_is_made_again(dis
     resource.write_at(0, DATA)
     resource.commit(len(DATA))
     assert DATA == read(disk.open_streaming(KEY))
+
+
+def test_what_a_crash_left_half_removed_is_removed_at_the_next_start(root):
+    with AssetStore(root) as store:
+        fill(store, "a")
+    (root / "_trash").mkdir()
+    (root / "a").rename(root / "_trash" / "0123456789abcdef")
+    with AssetStore(root) as store:
+        store._scan.join(20)
+        assert [] == os.listdir(root / "_trash")
+    with AssetStore(root) as store:
+        assert store._scan is None
+
+
+@pytest.mark.parametrize("cycles", [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+def test_opening_and_closing_leaves_descriptors_maps_and_threads_where_they_were(disk, cycles):
+    fill(disk, "whole")
+
+    def once(number):
+        whole = disk.open_streaming(ResourceKey("whole", "file/body"))
+        assert DATA[:100] == read_some(whole)
+        part = disk.open_streaming(ResourceKey(f"part{number % 7}", "file/body"))
+        if part.total == 0:
+            part.describe(Validators(total=200, etag='"a"'))
+            part.write_at(0, DATA[:100])
+        assert DATA[:100] == read_some(part)
+        part.close()
+
+    def counts():
+        with open("/proc/self/maps", encoding="ascii") as maps:
+            mapped = sum("cache" in line for line in maps)
+        return len(os.listdir("/proc/self/fd")), mapped, threading.active_count()
+
+    once(0)
+    before = counts()
+    for number in range(cycles):
+        once(number)
+    assert before == counts()
+
+
+def read_some(resource):
+    buffer = bytearray(100)
+    assert 100 == resource.read_at(0, buffer)
+    return bytes(buffer)
