@@ -360,18 +360,18 @@ cdef class Chain(Store):
             kt_lock(&(<Store>self.pieces[index].store).monitor)
             outcome = (<Store>self.pieces[index].store).look(at - base, limit - base, &part_until)
             kt_unlock(&(<Store>self.pieces[index].store).monitor)
-            if outcome == ENDED:
-                if length < 0 and (<Store>self.pieces[index].store).length_now() >= 0:
-                    continue  # it knows its length by now
-                return FAILED
-            part_until = base + part_until if length < 0 else min(base + part_until, base + length)
-            at = until[0] = max(at, part_until)
-            if outcome != READY:
+            part_until += base
+            if length >= 0:
+                part_until = min(part_until, base + length)
+            if outcome == READY and part_until > at:  # short of the limit where the part ends or can hold no more
+                at = until[0] = part_until
+            elif outcome == READY or outcome == ENDED:
+                if length >= 0 or (<Store>self.pieces[index].store).length_now() < 0:
+                    return FAILED  # shorter than it was said to be
+                # The part knows its length by now; look again.
+            else:
+                until[0] = max(at, part_until)
                 return outcome
-            if at < limit and length < 0:
-                continue  # its length, known by now, ended the look
-            if at < limit:
-                return FAILED
         return READY
 
     cdef Outcome copy(self, int64_t offset, char *into, int64_t size) noexcept nogil:

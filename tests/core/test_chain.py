@@ -308,6 +308,15 @@ def test_a_chain_may_hold_chains_and_windows() -> None:
         assert CONTENT[:2000] == reader.read()
 
 
+def test_a_wait_for_more_than_a_window_holds_is_clipped_there_too() -> None:
+    window = Window(100)
+    window.put(0, 0, CONTENT[:100])
+    with Chain([Part(window, 1000)]) as chain, SyncReader(chain) as reader:
+        assert WaitOutcome.READY is chain.wait_range(0, 90, 0)
+        assert WaitOutcome.READY is window.wait_range(0, 500, 0)
+        assert CONTENT[:100] == reader.read1(500)
+
+
 def test_a_window_with_a_reader_is_no_part() -> None:
     window = Window(10)
     with SyncReader(window), Chain([window]) as chain, SyncReader(chain) as reader, pytest.raises(Busy):
