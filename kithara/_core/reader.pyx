@@ -1,5 +1,6 @@
 """A seekable file object over a store: it waits for what is missing and never commands."""
 
+import functools
 import io
 import warnings
 from operator import index
@@ -325,11 +326,17 @@ cdef class SyncReader:
         return other
 
     def __reduce__(self):
-        """A recipe: the process that unpickles it opens the same anew, at this position. No connection is sent."""
+        """A recipe: the process that unpickles it opens the same anew, at this position. No connection is sent.
+
+        A reader of a source goes as its source does.
+        """
         self._open()
-        if self.recipe is None:
-            raise TypeError(f"{self!r} cannot be pickled: only a reader that kithara.open made can be made again")
-        return _made_again, (self.recipe, kt_load(&self.position))
+        recipe = self.recipe
+        if recipe is None:
+            if isinstance(self.origin[0], Store):
+                raise TypeError(f"{self!r} cannot be pickled: it reads a store, which nobody could open elsewhere")
+            recipe = functools.partial(SyncReader, *self.origin, media=self.media)
+        return _made_again, (recipe, kt_load(&self.position))
 
     # The rest of what a raw file has.
 

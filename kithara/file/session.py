@@ -7,7 +7,7 @@ import concurrent.futures
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from .._core.reader import SyncReader
 from ..assets import AssetId
@@ -54,6 +54,7 @@ class FileSession:
         self.url = url
         self.bus = bus
         self._source = source
+        self._kept: weakref.ref[FileSource] | None = None
         self._owns_bus = owns_bus
         self._download = download
         self._release = release
@@ -72,6 +73,9 @@ class FileSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a session cannot be pickled; send its URL and options, or a reader that `source` gives")
 
     def __del__(self) -> None:
         self._begin_to_end()
@@ -162,9 +166,13 @@ class FileSession:
 
     def keep(self) -> FileSource:
         """The source, which from now on keeps the session open until it is collected."""
-        source = self._source
-        self._source = weakref.proxy(source)  # the one strong reference is the source's
-        source.keeper = self
+        source = self._source if self._kept is None else self._kept()
+        if source is None:
+            raise Closed("the source was given away and let go", url=self.url)
+        if self._kept is None:
+            self._kept = weakref.ref(source)
+            self._source = weakref.proxy(source)  # the one strong reference is the source's
+            source.keeper = self
         return source
 
     def events(self) -> Subscription:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from urllib.parse import quote, unquote, urlsplit
 
@@ -31,13 +33,23 @@ class FileSource:
         length: Bytes in all, or None while unknown.
         media: Codec and container, as far as known.
         supports_seek: Whether bytes behind can be had again.
+        recipe: Opens the same anew, in whatever process; or None.
         keeper: What has to live as long as the source does: the session that fills it, when nobody else holds that.
     """
 
-    def __init__(self, store: Store, media: MediaInfo | None) -> None:
+    def __init__(
+        self, store: Store, media: MediaInfo | None, recipe: Callable[[], FileSource] | None = None
+    ) -> None:
         self.store = store
         self.media = media
+        self.recipe = recipe
         self.keeper: object = None
+
+    def __reduce__(self) -> tuple[Callable[[], FileSource], tuple[()]]:
+        """A recipe: URL, options and headers. The process that unpickles it opens the same anew, and waits for that."""
+        if self.recipe is None:
+            raise TypeError("cannot be pickled: it was not made by FileSource.open, so nobody could open it elsewhere")
+        return self.recipe, ()
 
     @property
     def length(self) -> int | None:
@@ -113,6 +125,10 @@ class Opening:
         self._session = await self._open()
         return self._session
 
+    async def opened(self) -> FileSession:
+        """The session, for whoever needs a coroutine."""
+        return await self._open()
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -129,8 +145,21 @@ class Opening:
         resource, media = open_local(path)
         bus.publish(Started(url=path, cached=resource.total))
         bus.publish(PhaseChanged(phase=FilePhase.COMPLETE))
-        source = FileSource(resource, media)
+        source = FileSource(resource, media, recipe_of(request))
         return FileSession(source, bus, asset_id=AssetId.named(path), url=path, owns_bus=owns_bus)
+
+
+def recipe_of(request: Request) -> Callable[[], FileSource]:
+    """What opens *request* anew in any process, whatever its working directory. Listeners stay behind."""
+    url = os.path.abspath(request.url) if local_path(request.url) == request.url else request.url
+    return functools.partial(_opened_anew, replace(request, url=url, options=replace(request.options, bus=None)))
+
+
+def _opened_anew(request: Request) -> FileSource:
+    """The source of a pickled *request*, which keeps its session."""
+    options, store, headers = request.options, request.store, request.headers
+    opening = Opening(request.url, options, store, headers, request.offline, request.wait)
+    return portal().run(opening.opened()).keep()
 
 
 async def open_remote(request: Request, bus: EventBus, owns_bus: bool) -> FileSession:
@@ -138,7 +167,7 @@ async def open_remote(request: Request, bus: EventBus, owns_bus: bool) -> FileSe
     registry = downloads()
     download = await registry.open(request, bus)
     bus.publish(Started(url=download.resource.label or "", cached=download.resource.total))
-    source = FileSource(download.store, download.look_at_media())
+    source = FileSource(download.store, download.look_at_media(), recipe_of(request))
 
     async def release() -> None:
         await registry.release(download, bus)

@@ -12,6 +12,7 @@ import pytest
 from support import corpus
 
 import kithara
+from kithara._core.resource import MemoryResource
 from kithara.cli.origin import Origin
 from kithara.errors import Closed
 
@@ -105,10 +106,56 @@ def test_a_reader_reads_on_in_another_process(origin, store):
     assert [] == asked.requests
 
 
-async def test_a_reader_nobody_can_open_anew_says_so(origin, store):
+async def test_a_reader_of_a_session_opens_a_session_of_its_own(origin, store):
+    async with kithara.FileSource.open(origin.url("data"), store=store, headers={"X-Own": "1"}) as session:
+        with session.source() as reader:
+            reader.seek(7)
+            pickled = pickle.dumps(reader)
+    with pickle.loads(pickled) as again:
+        assert DATA[7:] == again.read()
+    assert all("1" == request.headers["x-own"] for request in origin.requests)
+
+
+async def test_a_source_is_opened_anew(origin, store):
+    opened = await kithara.File.open(origin.url("data"), kithara.FileOptions(look_ahead=1 << 16))
+    again = through_pickle(opened.source)
+    assert len(DATA) == again.length
+    await again.wait_range(0, 10)
+    assert DATA[:10] == await again.read_at(0, 10)
+
+
+class Tens:
+    """A source of one's own, which pickles as every object of plain attributes does."""
+
+    media = None
+
+    def __init__(self, length):
+        self.length = length
+
+    async def wait_range(self, start, stop):
+        return kithara.WaitOutcome.READY if start < self.length else kithara.WaitOutcome.EOF
+
+    async def read_at(self, offset, size):
+        return bytes(position % 10 for position in range(offset, min(offset + size, self.length)))
+
+
+def test_a_reader_of_ones_own_source_goes_as_that_does():
+    with kithara.SyncReader(Tens(1_000)) as reader:
+        reader.seek(995)
+        with through_pickle(reader) as again:
+            assert bytes([5, 6, 7, 8, 9]) == again.read()
+
+
+def test_a_reader_of_a_bare_store_says_why_it_cannot_go():
+    store = MemoryResource(3)
+    with kithara.SyncReader(store) as reader, pytest.raises(TypeError, match="reads a store"):
+        pickle.dumps(reader)
+
+
+async def test_a_session_says_what_to_send_instead(origin, store):
     async with kithara.FileSource.open(origin.url("data"), store=store) as session:
-        with session.source() as reader, pytest.raises(TypeError, match=r"only a reader that kithara\.open made"):
-            pickle.dumps(reader)
+        with pytest.raises(TypeError, match="its URL and options"):
+            pickle.dumps(session)
 
 
 def test_a_closed_reader_is_not_sent(origin, store):

@@ -365,6 +365,16 @@ async def test_a_source_follows_the_protocol_of_sources(origin):
         assert kithara.WaitOutcome.EOF == await source.wait_range(len(DATA), len(DATA) + 1)
 
 
+async def test_keeping_twice_is_keeping_once(origin):
+    async with FileSource.open(origin.url("a.mp3"), PARTIAL) as session:
+        source = session.keep()
+        assert source is session.keep()
+        del source
+        gc.collect()
+        with pytest.raises(Closed):
+            session.keep()
+
+
 def test_a_reader_of_an_opened_file_keeps_it_open(origin):
     async def open_it():
         return (await kithara.File.open(origin.url("a.mp3"))).source
