@@ -342,7 +342,7 @@ async def test_cache_hits_say_nothing_about_the_network(server, store):
         await played(session)
     async with HlsSource.open(origin.url, options(), store) as session:
         heard = [variant for _, variant, _ in await played(session)]
-        assert 0 == session._engine.choice.controller.estimator.count
+        assert 0 == session._engine.program.choice.controller.estimator.count
     assert [0] * 12 == heard
 
 

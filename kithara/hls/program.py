@@ -1,0 +1,288 @@
+"""What the listener hears: the segments behind one another, each decided as late as it can be.
+
+Everything here is looked at and changed under the engine's lock; nothing waits, but files are opened.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from .._core.resource import MemoryResource
+from ..errors import Interrupted, KitharaError
+from .choice import Choice, Mode
+from .events import SegmentLoaded, VariantApplied, VariantDecided
+from .ladder import HlsVariant
+from .library import Library
+from .slots import Shelf, Slot, State
+from .timeline import Timeline
+
+
+class Program:
+    """The chain of slots from the segment before the one that the listener has.
+
+    Attributes:
+        chain: The slots, one behind the other; the first may be that of the segment heard before.
+        choice: Which variant comes next.
+        epoch: Counts the seeks.
+        error: What ended a live list, or None.
+    """
+
+    def __init__(
+        self,
+        variants: Sequence[HlsVariant],
+        library: Library,
+        shelf: Shelf,
+        choice: Choice,
+        publish: Callable[[object], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.chain: list[Slot] = []
+        self.choice = choice
+        self.epoch = 0
+        self.error: KitharaError | None = None
+        self._variants = variants
+        self._library = library
+        self._shelf = shelf
+        self._publish = publish
+        self._clock = clock
+        self._tickets = itertools.count(1)
+
+    # ── what the listener asks ───────────────────────────────────────────────────────────────
+
+    def at(self, seconds: float) -> Slot | None:
+        """The slot that sounds at *seconds*, of a new epoch; None past the end. Begins a new chain there."""
+        seconds = self._within_window(seconds)
+        self.epoch += 1
+        here = next((slot for slot in self.chain if slot.start <= seconds < slot.stop), None)
+        if here is not None and here.state is not State.FAILED:
+            for slot in self.chain:
+                slot.taken = False
+            del self.chain[: self.chain.index(here)]
+            return self._take(here)
+        new = self._slot_at(seconds, self.chain[-1].variant if self.chain else None)
+        if new is None:
+            return None
+        self.chain = [new]
+        return self._take(new)
+
+    def following(self, variant: int, index: int, stop: float) -> Slot | None:
+        """The slot to hear after segment *index* of *variant*, which ends at *stop* seconds; None at the end.
+
+        At the end of a live list it is one that the playlist does not have yet.
+        """
+        last: Slot | None = None
+        for place, slot in enumerate(self.chain):
+            if slot.variant == variant and slot.index == index:
+                if place + 1 < len(self.chain) and self.chain[place + 1].state is not State.FAILED:
+                    return self._take(self.chain[place + 1])
+                del self.chain[place + 1 :]
+                last = slot
+                break
+        else:
+            self.chain.clear()
+        after = self._next_slot(variant, index, stop)
+        if after is None and not self._library.timelines[variant].playlist.ended:
+            after = self._awaited(variant, index, stop, last)
+        if after is None:
+            return None
+        self.chain.append(after)
+        return self._take(after)
+
+    def set_mode(self, mode: Mode) -> None:
+        """Play by *mode* behind the segment that the listener has."""
+        if self.choice.mode != mode:
+            self.choice.mode = mode
+            taken = max((place for place, slot in enumerate(self.chain) if slot.taken), default=-1)
+            del self.chain[taken + 1 :]
+
+    # ── what the engine asks ─────────────────────────────────────────────────────────────────
+
+    @property
+    def tail(self) -> Slot | None:
+        """The last slot that is decided."""
+        return self.chain[-1] if self.chain else None
+
+    @property
+    def variant(self) -> int:
+        """The variant of the last slot, or the one to begin with."""
+        return self.chain[-1].variant if self.chain else self._first_of(self.loaded())
+
+    def loaded(self) -> list[int]:
+        """The variants to choose among whose playlists are here and fresh; never empty."""
+        wished = [
+            index
+            for index in self.choice.available(self._clock())
+            if self._library.is_fresh(index) or (self.chain and index == self.chain[-1].variant)
+        ]
+        return wished or list(self._library.timelines)
+
+    def wish(self, tail: Slot) -> int:
+        """The variant that would be best behind *tail*, its playlist here or not."""
+        allowed = self.choice.available(self._clock())
+        return self._advised(tail.variant, tail.index + 1, tail.stop, allowed) if allowed else tail.variant
+
+    def is_before_gap(self, tail: Slot) -> bool:
+        """Whether what comes behind *tail* in its own list is a gap."""
+        timeline = self._library.timelines[tail.variant]
+        return tail.index + 1 < len(timeline) and timeline.segment(tail.index + 1).gap
+
+    def has_room(self, seconds: float, size: int) -> bool:
+        """Whether less than *seconds* and *size* bytes are decided beyond the listener."""
+        taken = [slot for slot in self.chain if slot.taken]
+        if not taken or self.chain[-1].state in (State.FAILED, State.AWAITED):
+            return False
+        return self.chain[-1].stop - taken[-1].start < seconds and sum(s.store.total for s in self.chain) < size
+
+    def extend(self, tail: Slot) -> bool:
+        """Decide what comes behind *tail*, if that is still the last. False when nothing does yet."""
+        if self.tail is not tail:
+            return True
+        after = self._next_slot(tail.variant, tail.index, tail.stop)
+        if after is not None:
+            self.chain.append(after)
+        return after is not None
+
+    def ahead(self, stop: float) -> float:
+        """Seconds between the listener and *stop*: half of the segment it has is taken for heard."""
+        taken = [slot for slot in self.chain if slot.taken]
+        heard = taken[-1].start + taken[-1].segment.duration / 2 if taken else stop
+        return max(0.0, stop - heard)
+
+    def make(self, variant: int, index: int) -> Slot:
+        """A slot for segment *index* of *variant*."""
+        timeline = self._library.timelines[variant]
+        media = self._variants[variant].media(timeline.segment(index).uri)
+        slot = self._shelf.slot(timeline, variant, index, media)
+        if slot.state is State.DONE:
+            size = slot.store.length or 0
+            self._publish(SegmentLoaded(index=index, variant=variant, size=size, seconds=0.0, cached=True))
+        return slot
+
+    def replace(self, slot: Slot, variant: int, reason: str) -> bool:
+        """Put a slot of *variant* where *slot* is. False when that cannot be."""
+        if slot not in self.chain or variant not in self._library.timelines:
+            return False
+        index = self._library.timelines[variant].boundary_near(slot.start)
+        new = self._with_ticket(self.make(variant, index), slot.variant, reason)
+        new.excluded = slot.excluded | {slot.variant}
+        self.chain[self.chain.index(slot) :] = [new]
+        slot.state = State.FAILED
+        self._shelf.discard(slot.key)
+        if slot.store.status == "active":
+            slot.store.fail(Interrupted("this segment comes from another variant now; ask for it again"))
+        return True
+
+    def grown(self, variant: int) -> None:
+        """The live list of *variant* has grown, or ended: hand what it brings to whoever waits for it."""
+        timeline = self._library.timelines[variant]
+        for slot in self.chain:
+            if slot.state is not State.AWAITED or slot.variant != variant:
+                continue
+            if slot.index < len(timeline) and _fits(slot, timeline):
+                slot.segment = timeline.segment(slot.index)
+                slot.start = timeline.starts[slot.index]
+                slot.state = State.PENDING
+            elif slot.index < len(timeline) or timeline.playlist.ended:
+                slot.state = State.FAILED
+                slot.store.fail(Interrupted("this segment is another now, or the end; ask for it again"))
+
+    def fail(self, error: KitharaError) -> None:
+        """The live list brings nothing any more, because of *error*."""
+        self.error = error
+        for slot in self.chain:
+            if slot.state is State.AWAITED:
+                slot.state = State.FAILED
+                slot.store.fail(error)
+
+    # ── deciding ─────────────────────────────────────────────────────────────────────────────
+
+    def _take(self, slot: Slot) -> Slot:
+        slot.taken = True
+        del self.chain[: max(0, self.chain.index(slot) - 1)]
+        if slot.ticket is not None:
+            self._publish(VariantApplied(ticket=slot.ticket, variant=slot.variant, index=slot.index))
+            slot.ticket = None
+        return slot
+
+    def _within_window(self, seconds: float) -> float:
+        """*seconds*, moved to what a live presentation offers: its live point to begin with, its window later."""
+        timeline = self._library.timelines[self._first_of(self.loaded())]
+        if timeline.playlist.ended:
+            return max(0.0, seconds)
+        if self.epoch == 0 and seconds <= 0:
+            return timeline.live_start
+        return min(max(seconds, timeline.starts[timeline.window]), timeline.starts[-1])
+
+    def _first_of(self, allowed: list[int]) -> int:
+        first = self.choice.first(self._clock())
+        return first if first in allowed else allowed[0]
+
+    def _slot_at(self, seconds: float, last: int | None) -> Slot | None:
+        """A slot for *seconds*, of the best variant whose playlist is here."""
+        allowed = self.loaded()
+        variant = last if last in allowed else self._first_of(allowed)
+        timeline = self._library.timelines[variant]
+        if seconds >= timeline.stop and timeline.playlist.ended:
+            return None
+        variant, index = self._around_gaps(variant, timeline.index_at(seconds), seconds, allowed)
+        if index >= len(self._library.timelines[variant]):
+            return None
+        return self._with_ticket(self.make(variant, index), last, "start")
+
+    def _next_slot(self, variant: int, index: int, stop: float) -> Slot | None:
+        """The slot behind segment *index* of *variant*, decided now among the playlists that are here."""
+        if index + 1 >= len(self._library.timelines[variant]):
+            return None
+        allowed = self.loaded()
+        chosen = self._advised(variant, index + 1, stop, allowed)
+        place = index + 1 if chosen == variant else self._library.timelines[chosen].boundary_near(stop)
+        chosen, place = self._around_gaps(chosen, place, stop, allowed)
+        if place >= len(self._library.timelines[chosen]):
+            return None
+        reason = "throughput" if self.choice.mode == "auto" else "manual"
+        return self._with_ticket(self.make(chosen, place), variant, reason)
+
+    def _around_gaps(self, variant: int, index: int, stop: float, allowed: list[int]) -> tuple[int, int]:
+        """Another variant where this one has a gap; past the gap where all have one."""
+        timelines = self._library.timelines
+        while index < len(timelines[variant]) and timelines[variant].segment(index).gap:
+            for other in allowed:
+                place = timelines[other].boundary_near(stop)
+                if not timelines[other].segment(place).gap:
+                    return other, place
+            stop += timelines[variant].segment(index).duration
+            index += 1
+        return variant, index
+
+    def _awaited(self, variant: int, index: int, stop: float, last: Slot | None) -> Slot:
+        """A slot for the segment that a live list is to bring next. Raises what ended the list."""
+        if self.error is not None:
+            raise self.error.renewed()
+        playlist = self._library.timelines[variant].playlist
+        newest = playlist.segments[-1]
+        segment = replace(newest, sequence=newest.sequence + 1, duration=playlist.target_duration)
+        store = MemoryResource()
+        store.label = self._variants[variant].uri
+        init = None if last is None else last.init
+        media = None if last is None else last.media
+        return Slot(variant, index + 1, stop, segment, None, store, init, media, state=State.AWAITED)
+
+    def _advised(self, last: int, index: int, stop: float, allowed: list[int]) -> int:
+        playlist = self._library.timelines[last].playlist
+        count = len(playlist.segments) if playlist.ended else None
+        return self.choice.best(self.ahead(stop), last=last, index=index, count=count, allowed=allowed)
+
+    def _with_ticket(self, slot: Slot, last: int | None, reason: str) -> Slot:
+        if slot.variant != last:
+            slot.ticket = next(self._tickets)
+            self._publish(VariantDecided(ticket=slot.ticket, variant=slot.variant, index=slot.index, reason=reason))
+        return slot
+
+
+def _fits(slot: Slot, timeline: Timeline) -> bool:
+    """Whether what *slot* was handed out as is what the list brings there now."""
+    segment = timeline.segment(slot.index)
+    held = None if slot.init is None else slot.init.init
+    return segment.init == held and not segment.gap and segment.discontinuity == slot.segment.discontinuity
