@@ -135,15 +135,24 @@ def open(
     return reader
 
 
-def open_media(what: What, *, variant: int | None = None) -> SyncReader | HlsSegments:
+def open_media(
+    what: What,
+    *,
+    variant: int | None = None,
+    store: StoreChoice = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    offline: bool = False,
+) -> SyncReader | HlsSegments:
     """What a decoder eats: a reader over a file, or the segments of an HLS presentation. Close it.
 
     Args:
         variant: The only variant of a presentation to be played; None: what the network allows.
+        store, headers, timeout, offline: As for `open`.
     """
-    asked = _Asked(os.fspath(what), None, FileOptions(), None, None, False, True)
+    asked = _Asked(os.fspath(what), store, FileOptions(), headers, timeout, offline, True)
     if not asked.names_a_playlist:
-        reader = open(what)
+        reader = open(what, store=store, headers=headers, timeout=timeout, offline=offline)
         if not is_playlist(reader.media):
             return reader
         reader.close()

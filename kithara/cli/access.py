@@ -7,14 +7,20 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 import kithara
 
 from ..errors import KitharaError
+from ..opening import open_media
 from .console import error_record, say_json
+
+if TYPE_CHECKING:
+    from ..hls import HlsSegments
+
+    Media = kithara.SyncReader | HlsSegments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +43,38 @@ class Access:
 
     @contextlib.contextmanager
     def open(self, what: str, *, refresh: bool = False) -> Iterator[kithara.SyncReader]:
-        """A reader of *what* while the block lasts."""
-        with contextlib.ExitStack() as stack:
-            store: kithara.AssetStore | Literal[False] | None = None if self.keep else False
-            if self.cache is not None:
-                store = stack.enter_context(kithara.AssetStore(self.cache))
-            yield stack.enter_context(
-                kithara.open(
-                    what,
-                    store=store,
-                    headers=self.headers or None,
-                    timeout=self.timeout,
-                    offline=self.offline,
-                    revalidate="always" if refresh else "never",
-                )
-            )
+        """A reader of the bytes of *what* while the block lasts; of a playlist, those of one variant."""
+        with (
+            self._store() as store,
+            kithara.open(
+                what,
+                store=store,
+                headers=self.headers or None,
+                timeout=self.timeout,
+                offline=self.offline,
+                revalidate="always" if refresh else "never",
+            ) as reader,
+        ):
+            yield reader
+
+    @contextlib.contextmanager
+    def open_media(self, what: str) -> Iterator[Media]:
+        """What a decoder of *what* eats, while the block lasts."""
+        with (
+            self._store() as store,
+            contextlib.closing(
+                open_media(what, store=store, headers=self.headers or None, timeout=self.timeout, offline=self.offline)
+            ) as media,
+        ):
+            yield media
+
+    @contextlib.contextmanager
+    def _store(self) -> Iterator[kithara.AssetStore | Literal[False] | None]:
+        if self.cache is None:
+            yield None if self.keep else False
+        else:
+            with kithara.AssetStore(self.cache) as store:
+                yield store
 
 
 def _headers(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 from rich.markup import escape
@@ -18,6 +18,9 @@ from .access import Access, access_options, json_option, quiet_option
 from .console import clock, errors_console, say_json, seconds_progress
 from .output import translated, whole
 from .recorder import FLAC_TYPES, SAMPLE_TYPES, Recorder
+
+if TYPE_CHECKING:
+    from .access import Media
 
 BLOCK = 16384
 
@@ -59,7 +62,7 @@ def decode(
     if output != "-" and Path(output).exists() and not force:
         raise click.UsageError(f"{output} is there already; --force overwrites it")
     kind = SAMPLE_TYPES[samples]
-    with access.open(url) as reader, _decoder(reader, kind.dtype, rate) as decoder:
+    with access.open_media(url) as media, _decoder(media, kind.dtype, rate) as decoder:
         spec = decoder.spec
         first = round(start * spec.rate)
         if first:
@@ -89,8 +92,8 @@ def decode(
         errors_console().print(f"{output}: {clock(done / spec.rate)}, {spec.rate} Hz, {spec.channels} channels")
 
 
-def _decoder(reader: kithara.SyncReader, dtype: str, rate: int | None) -> kithara.Decoder:
-    decoder = kithara.Decoder(reader, dtype=dtype)
+def _decoder(media: Media, dtype: str, rate: int | None) -> kithara.Decoder:
+    decoder = kithara.Decoder(media, dtype=dtype)
     if rate is None or rate == decoder.spec.rate:
         return decoder
     with decoder:  # the resampled one takes over what this one opened

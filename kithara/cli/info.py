@@ -27,17 +27,16 @@ def info(urls: tuple[str, ...], access: Access, as_json: bool) -> None:
         if as_json:
             say_json(record)
         else:
-            results_console().print(_table(record))
+            console = results_console()
+            console.print(escape(record["url"]), soft_wrap=True, style="bold")
+            console.print(_table(record))
 
 
 def describe(url: str, access: Access) -> dict[str, Any]:
-    """Everything that is known of *url*, as JSON types."""
-    with access.open(url) as reader, kithara.Decoder(reader) as decoder:
-        return {
+    """What is known of *url*, as JSON types; what only a file or only a playlist has is None in the other."""
+    with access.open_media(url) as media, kithara.Decoder(media) as decoder:
+        record = {
             "url": redact_url(url),
-            "size": reader.length,
-            "cached": total(reader.available_ranges()),
-            "status": reader.status,
             "media": None if decoder.media is None else asdict(decoder.media),
             "rate": decoder.spec.rate,
             "channels": decoder.spec.channels,
@@ -46,7 +45,17 @@ def describe(url: str, access: Access) -> dict[str, Any]:
             "gapless": None if decoder.gapless is None else asdict(decoder.gapless),
             "tags": dict(decoder.tags),
             "pictures": [{"type": picture.mime, "size": len(picture.data)} for picture in decoder.pictures],
+            "size": None,
+            "cached": None,
+            "status": None,
+            "variants": None,
         }
+        if isinstance(media, kithara.SyncReader):
+            record |= {"size": media.length, "cached": total(media.available_ranges()), "status": media.status}
+        else:
+            record["duration"] = media.duration
+            record["variants"] = [{**asdict(each), "uri": redact_url(each.uri)} for each in media.variants]
+        return record
 
 
 def _table(record: dict[str, Any]) -> Table:
@@ -60,15 +69,18 @@ def _table(record: dict[str, Any]) -> Table:
         "media": f"{codec or 'unknown'} in {media.get('container') or 'unknown'}{bitrate}",
         "sound": f"{record['rate']} Hz, {record['channels']} channels",
         "length": f"{length}{frames}",
-        "size": f"{size(record['size'])}, {size(record['cached'])} in the cache ({record['status']})",
         "gapless": "not told"
         if record["gapless"] is None
         else ", ".join(f"{name} {value}" for name, value in record["gapless"].items() if value is not None),
         **{name: str(value) for name, value in record["tags"].items()},
     }
+    if record["variants"] is None:
+        rows["size"] = f"{size(record['size'])}, {size(record['cached'])} in the cache ({record['status']})"
+    else:
+        rows["variants"] = ", ".join(f"{each['bandwidth'] / 1000:.0f} kbit/s" for each in record["variants"])
     if record["pictures"]:
         rows["pictures"] = ", ".join(f"{picture['type']}, {size(picture['size'])}" for picture in record["pictures"])
-    table = Table(title=escape(record["url"]), title_justify="left", show_header=False, box=None)
+    table = Table(show_header=False, box=None)
     table.add_column(style="dim", justify="right")
     table.add_column(overflow="fold")
     for name, value in rows.items():

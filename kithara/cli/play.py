@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import click
 import numpy as np
@@ -18,6 +18,9 @@ import kithara
 from .access import Access, access_options, quiet_option
 from .console import clock, errors_console, seconds_progress, total
 from .keys import Keys
+
+if TYPE_CHECKING:
+    from .access import Media
 
 TICK = 0.1
 BLOCK_SECONDS = 0.02
@@ -101,8 +104,8 @@ def play(url: str, null: bool, start: float, duration: float | None, access: Acc
     On a terminal: space pauses, ← and → go 10 s back and on, v changes the variant of an adaptive stream, q ends.
     """
     with (
-        access.open(url) as reader,
-        kithara.AudioStream(reader, dtype="float32", start=start) as stream,
+        access.open_media(url) as media,
+        kithara.AudioStream(media, dtype="float32", start=start) as stream,
         sounding(stream, null=null) as output,
         seconds_progress(quiet=quiet) as progress,
         Keys() as keys,
@@ -122,7 +125,7 @@ def play(url: str, null: bool, start: float, duration: float | None, access: Acc
                 _step(stream, STEP_SECONDS if key == "right" else -STEP_SECONDS)
             elif key == "v" and stream.variants:
                 stream.set_variant(next(variants))
-            _show(stream, reader, progress, task, paused=paused)
+            _show(stream, media, progress, task, paused=paused)
         if (error := stream.stats().failed) is not None:
             raise error
 
@@ -132,16 +135,19 @@ def _step(stream: kithara.AudioStream, seconds: float) -> None:
     stream.seek(target if stream.duration is None else min(target, stream.duration))
 
 
-def _show(
-    stream: kithara.AudioStream, reader: kithara.SyncReader, progress: Progress, task: TaskID, *, paused: bool
-) -> None:
-    stats = stream.stats()
-    here = total(reader.available_ranges())
-    arrived = f", {here / reader.length:.0%} here" if reader.length else ""
+def _show(stream: kithara.AudioStream, media: Media, progress: Progress, task: TaskID, *, paused: bool) -> None:
     progress.update(
         task,
         description="paused" if paused else "playing",
         total=stream.duration,
         completed=stream.position,
-        note=f"{clock(stream.position)} of {clock(stream.duration)}, {stats.buffered:.1f} s ahead{arrived}",
+        note=f"{clock(stream.position)} of {clock(stream.duration)}, {stream.buffered:.1f} s ahead{_arrived(media)}",
     )
+
+
+def _arrived(media: Media) -> str:
+    """How much of a file is here, or which variant of a presentation is decoded."""
+    if isinstance(media, kithara.SyncReader):
+        return f", {total(media.available_ranges()) / media.length:.0%} here" if media.length else ""
+    variant = media.variants[media.session.variant]
+    return f", {variant.bandwidth / 1000:.0f} kbit/s"

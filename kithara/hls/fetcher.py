@@ -123,5 +123,10 @@ class Fetcher:
         """Commit *store* in a worker thread, to the end even if its reader has read all and left."""
         task = self._loop.create_task(asyncio.to_thread(store.commit))
         self._commits.add(task)
-        task.add_done_callback(self._commits.discard)
+        task.add_done_callback(self._committed)
         await asyncio.shield(task)
+
+    def _committed(self, task: asyncio.Task[None]) -> None:
+        self._commits.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever waited; one who has left does not care

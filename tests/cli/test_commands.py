@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import soundfile
+from support import hlstrees
 from support.waiting import eventually, liveness
 
 import kithara
@@ -459,6 +460,50 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:  # EIO: the other side is closed
         return b""
+
+
+# adaptive streams
+
+
+@pytest.fixture
+def playlist(origin: Origin) -> str:
+    """The URL of a master playlist with three variants, 24 s."""
+    tree = hlstrees.tree("ts")
+    for path in tree.folder.rglob("*.*"):
+        origin.serve(f"hls/{path.relative_to(tree.folder)}", path)
+    return origin.url("hls/master.m3u8")
+
+
+def test_info_names_the_variants_of_a_playlist(run: Run, playlist: str) -> None:
+    record = json.loads(run("info", "--json", playlist).stdout)
+    assert ([70_000, 138_000, 270_000], "aac") == (
+        [variant["bandwidth"] for variant in record["variants"]],
+        record["media"]["codec"],
+    )
+    assert record["duration"] == pytest.approx(24, abs=0.1)
+    assert "70 kbit/s, 138 kbit/s, 270 kbit/s" in run("info", playlist).stdout.decode()
+
+
+def test_a_playlist_that_was_fetched_decodes_offline(run: Run, playlist: str, origin: Origin, tmp_path: Path) -> None:
+    assert (0, "", "") == said(run("fetch", playlist))
+    mark = origin.mark()
+    assert (0, "", "") == said(run("decode", "--offline", playlist, "-o", "out.wav"))
+    assert [] == mark.requests
+    assert soundfile.info(tmp_path / "out.wav").duration == pytest.approx(24, abs=0.1)
+
+
+def test_playing_a_playlist_shows_its_variant(
+    command: Callable[..., list[str]], environment: dict[str, str], playlist: str
+) -> None:
+    terminal, side = pty.openpty()
+    words = command("play", "--null", "--duration", "0.5", playlist)
+    with subprocess.Popen(words, env={**environment, "TERM": "xterm"}, stdin=side, stdout=side, stderr=side) as process:
+        os.close(side)
+        _see(terminal, b"kbit/s")
+        while _read(terminal):
+            pass
+        assert 0 == process.wait(20)
+    os.close(terminal)
 
 
 # the rest
