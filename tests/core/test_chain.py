@@ -336,3 +336,23 @@ def test_what_is_no_part_is_refused(wrong: object) -> None:
         Chain([wrong])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="negative length"):
         Part(MemoryResource(), -1)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_readers_of_many_threads_in_parts_that_come_and_go_agree(known: bool) -> None:
+    shelf = Shelf(*range(0, 10_001, 400), known=known)
+
+    def course(seed: int) -> None:
+        chance = random.Random(seed)
+        with SyncReader(chain) as reader:
+            for _ in range(150):
+                position, size = chance.randrange(10_000), chance.randrange(900)
+                reader.seek(position)
+                assert CONTENT[position : position + size] == reader.read(size)
+
+    with shelf.chain() as chain:
+        threads = [Background(lambda seed=seed: course(seed)) for seed in range(6)]
+        for thread in threads:
+            thread.result(30)
+        assert [] == chain.opened, "the last reader that closes leaves none open"
+    assert sorted(shelf.opened) == sorted(shelf.closed)

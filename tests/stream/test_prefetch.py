@@ -278,6 +278,35 @@ def test_two_readers_of_one_source_have_windows_of_their_own() -> None:
             assert CONTENT[10:20] == first.read(10)
 
 
+def test_a_read_does_no_work_of_the_source_in_its_own_thread() -> None:
+    callers: set[int] = set()
+
+    class Watched(UserSource):
+        async def wait_range(self, start: int, stop: int) -> WaitOutcome:
+            callers.add(threading.get_ident())
+            return await super().wait_range(start, stop)
+
+        async def read_at(self, offset: int, size: int) -> bytes:
+            callers.add(threading.get_ident())
+            return await super().read_at(offset, size)
+
+    with SyncReader(Watched(), SMALL) as reader:
+        reader.read(50_000)
+        reader.seek(200_000)
+        reader.read(1000)
+    assert 1 == len(callers)
+    assert threading.get_ident() not in callers
+
+
+def test_a_non_blocking_read_never_waits_even_for_a_source_that_hangs() -> None:
+    hasty = SyncReaderParams(prefetch=4, chunk=1000, blocking=False)
+    with SyncReader(UserSource(pause=Gate()), hasty) as reader:
+        for position in (0, 5, 100_000):
+            reader.seek(position)
+            assert reader.read(10) is None
+            assert position == reader.tell()
+
+
 async def test_a_non_blocking_reader_may_be_used_on_the_sources_loop() -> None:
     with SyncReader(UserSource(), SyncReaderParams(prefetch=4, chunk=1000, blocking=False)) as reader:
         assert reader.read(10) is None

@@ -165,6 +165,34 @@ async def test_backwards_past_the_window_is_refused_where_the_source_cannot(
             assert content[150_000:150_010] == await elsewhere(lambda: reader.read(10))
 
 
+async def test_a_wait_that_is_cancelled_leaves_the_source_as_it_was(
+    kind: Implementation, tmp_path: Path, content: bytes
+) -> None:
+    async with kind.opened(tmp_path) as source:
+        for _ in range(3):
+            waiting = asyncio.ensure_future(source.wait_range(0, 1000))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        assert WaitOutcome.READY is await source.wait_range(0, 1000)
+        assert content.startswith(await source.read_at(0, 1000))
+
+
+async def test_a_stream_whose_consumer_is_cancelled_goes_on(
+    kind: Implementation, tmp_path: Path, content: bytes
+) -> None:
+    async with kind.opened(tmp_path) as source, ByteStream(source, StreamParams(chunk=5000, buffer=3)) as stream:
+        got = b""
+        while len(got) < 50_000:
+            waiting = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            got += b"" if waiting.cancelled() else waiting.result()
+            got += await anext(stream)
+        assert content.startswith(got)
+
+
 async def test_closing_ends_a_read_that_waits(kind: Implementation, tmp_path: Path) -> None:
     async with reading(kind, tmp_path) as reader:
         reader.close()
