@@ -14,6 +14,7 @@ import wave
 
 import pytest
 from support.libraries import need
+from support.work import frames
 
 from kithara.batch import Failure, ForEach, by_file
 from kithara.cli.origin import Origin
@@ -31,11 +32,6 @@ def tone(frames):
         wav.setframerate(RATE)
         wav.writeframes(random.Random(frames).randbytes(2 * frames))
     return file.getvalue()
-
-
-def frames(decoder):
-    """The work of the tests: how many frames there are."""
-    return sum(len(block) for block in decoder.blocks(1 << 16))
 
 
 LENGTHS = {f"{number}.wav": 1_000 + 501 * number for number in range(20)}

@@ -10,6 +10,7 @@ import ssl
 import numpy as np
 import pytest
 from support import corpus
+from support.work import rest
 
 import kithara
 from kithara._core.resource import MemoryResource
@@ -90,11 +91,6 @@ def test_a_reader_of_a_local_file_pickles_for_any_working_directory(tmp_path, mo
         assert DATA == again.read()
 
 
-def read_in_a_child(reader):
-    with reader:
-        return reader.tell(), reader.read()
-
-
 def test_a_reader_reads_on_in_another_process(origin, store):
     spawned = multiprocessing.get_context("spawn")
     with kithara.open(origin.url("data"), store=store) as reader:
@@ -102,7 +98,7 @@ def test_a_reader_reads_on_in_another_process(origin, store):
         reader.seek(290_000)
         asked = origin.mark()
         with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawned) as pool:
-            assert (290_000, DATA[290_000:]) == pool.submit(read_in_a_child, reader).result(60)
+            assert (290_000, DATA[290_000:]) == pool.submit(rest, reader).result(60)
     assert [] == asked.requests
 
 
