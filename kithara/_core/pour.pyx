@@ -100,13 +100,15 @@ cdef class Pour:
         cdef const void* heads[MAX_CHANNELS]
         cdef tuple planes = self.frame.planes
         cdef Py_ssize_t lanes, sample, held = 0, i
-        if len(planes) != self.lanes or <int>self.frame.sample_rate != self.rate:
-            if len(planes):
+        lanes = len(planes)
+        # PyAV shows more planes than there are from 8 channels on.
+        if (lanes != self.lanes and (lanes < self.lanes or lanes < 8)) or <int>self.frame.sample_rate != self.rate:
+            if lanes:
                 planes = self.adapt(self.frame)
             if not len(planes):
                 memset(target, 0, count * width)
                 return 0
-        lanes = len(planes)
+        lanes = min(<Py_ssize_t>len(planes), self.channels if self.planar else 1)
         if not 0 <= self.format < 6 or lanes != (self.channels if self.planar else 1):
             raise ValueError(f"format {self.format}, {lanes} planes, {self.channels} channels: out of range")
         sample = kt_format_size[self.format] * (1 if self.planar else self.channels)

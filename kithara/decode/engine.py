@@ -78,25 +78,31 @@ class Engine(Pour):
         self._live = True
         self.stream = itertools.chain((frame,), self.stream)
         self.raw = self._ticks_to_frames(silent)
-        self._set_gapless()
+        self._set_lead()
         self._mark_end()
+        self.gapless = self._describe_gapless()
         self.wanted = self._lead
         if self.raw:  # damage at the very start: what was lost is silence
             self._live = False
 
-    def _set_gapless(self) -> None:
+    def _set_lead(self) -> None:
         track, sbr = self.demuxer.track, self._packet == 2048
-        self.gapless: Gapless | None = None
+        self._lead_source = ""
         if self._mode == "off":
             return
         if track.lead is not None:
-            self._lead = self._ticks_to_frames(track.lead)
-            if sbr and track.sbr_delay:
-                self._lead += 2 * SBR_DELAY
-            self.gapless = Gapless(lead=self._lead, tail=None, source=track.lead_source)
+            self._lead = self._ticks_to_frames(track.lead) + (2 * SBR_DELAY if sbr and track.sbr_delay else 0)
+            self._lead_source = track.lead_source
         elif self._mode == "codec" and track.codec in CODEC_PRIMING:
             self._lead = CODEC_PRIMING[track.codec] * (2 if sbr else 1) + (2 * SBR_DELAY if sbr else 0)
-            self.gapless = Gapless(lead=self._lead, tail=None, source="codec")
+            self._lead_source = "codec"
+
+    def _describe_gapless(self) -> Gapless | None:
+        if not self._lead_source:
+            return None
+        coded = self.demuxer.track.coded
+        tail = None if coded is None or self.end < 0 else max(self._ticks_to_frames(coded) - self.end, 0)
+        return Gapless(lead=self._lead, tail=tail, source=self._lead_source)
 
     def _ticks_to_frames(self, ticks: int) -> int:
         up, down = self._scale
@@ -236,10 +242,10 @@ class Engine(Pour):
         codec.look(frame)
         self.format, self.planar, self.lanes = codec.format, codec.planar, codec.lanes
         if codec.rate == spec.rate and codec.channels == spec.channels:
-            return frame.planes
+            return frame.planes[: codec.lanes]
         if codec.rate == spec.rate and codec.channels == 1:
             self.planar = True  # the same for every channel
-            return frame.planes * spec.channels
+            return frame.planes[:1] * spec.channels
         raise DecodeError(
             f"the audio changes from {spec.channels} channels at {spec.rate} Hz to {codec.channels} at {codec.rate} Hz"
         )

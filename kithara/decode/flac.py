@@ -77,6 +77,7 @@ class FlacDemuxer(Demuxer):
             lead=0,
             lead_source="flac",
             packet=info.fixed_block,
+            coded=info.samples or None,
             bitrate=round((length - at) * 8 * info.rate / info.samples) if length and info.samples else None,
         )
 

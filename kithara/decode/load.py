@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +32,11 @@ def load(
     Of an HLS presentation it is *variant*, or whatever the network allowed. Waits for all bytes. Raises as `Decoder`
     does.
     """
-    decoder = Decoder(what, dtype, gapless=gapless, media=media, variant=variant)
-    if rate is not None and rate != decoder.spec.rate:
-        decoder = decoder.resampled_to(rate)
-    with decoder:
-        data = decoder.read()
-        return (mix_down(data) if mono else data), decoder.spec.rate
+    with Decoder(what, dtype, gapless=gapless, media=media, variant=variant) as original:
+        same = rate is None or rate == original.spec.rate
+        with original if same else original.resampled_to(rate or 0) as decoder:
+            data = decoder.read()
+            return (mix_down(data) if mono else data), decoder.spec.rate
 
 
 def mix_down(data: Array) -> Array:
@@ -60,6 +60,7 @@ class Probe:
     duration: float | None
     gapless: Gapless | None
     tags: Tags
+    variants: Sequence[Any]
 
 
 def probe(what: Any, *, media: MediaInfo | None = None) -> Probe:
@@ -73,4 +74,5 @@ def probe(what: Any, *, media: MediaInfo | None = None) -> Probe:
             duration=decoder.duration,
             gapless=decoder.gapless,
             tags=decoder.tags,
+            variants=decoder.variants,
         )

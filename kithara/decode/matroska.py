@@ -89,7 +89,7 @@ class MatroskaDemuxer(Demuxer):
 
     def __init__(self, view: ByteView, offset: int) -> None:
         self._view = view
-        self._scale, self._duration = 1_000_000, 0.0
+        self._scale, self._duration, self._title = 1_000_000, 0.0, ""
         self._places: dict[int, int] = {}
         self._cues: list[Point] | None = None
         self._number = 0
@@ -143,6 +143,8 @@ class MatroskaDemuxer(Demuxer):
                 self._scale = _number(data, element) or 1_000_000
             elif element.id == 0x4489:
                 self._duration = _real(data, element)
+            elif element.id == 0x7BA9:
+                self._title = data[element.start : element.stop].decode("utf-8", "replace")
 
     def _read_seek_head(self, data: bytes) -> None:
         for seek in _inside(data, 0, len(data)):
@@ -364,6 +366,7 @@ class MatroskaDemuxer(Demuxer):
 
     def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
         tags: tagging.Tags = {}
+        tagging.put(tags, "title", self._title)
         place = self._places.get(TAGS)
         head = b"" if place is None else self._view.get(place, 12)
         element = _element(head, 0)

@@ -75,6 +75,7 @@ class Mp4Demuxer(Demuxer):
             lead_source=timing.source,
             sbr_delay=timing.sbr_delay,
             packet=common,
+            coded=len(sound.sizes) * common if sound.codec in ("aac", "mp3", "opus") else total,
             bitrate=round(int(sound.sizes.sum()) * 8 * sound.timescale / total) if total else None,
             told_duration=total / sound.timescale,
         )

@@ -212,6 +212,7 @@ class Mp3Demuxer(_Elementary):
             lead=lead,
             lead_source="lame" if lead is not None else "",
             packet=header.samples,
+            coded=xing.frames * header.samples if xing is not None and xing.frames else None,
             bitrate=xing.bitrate(header) if xing is not None else (header.bitrate if constant else None),
         )
 

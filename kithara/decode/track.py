@@ -31,6 +31,7 @@ class Track:
         lead_source: Who told it: ``"lame" "elst" "iTunSMPB" "opus-head"…``
         sbr_delay: *lead* leaves out the delay of the SBR decoder (iTunSMPB does).
         packet: Ticks of each packet where all are alike, else 0.
+        coded: Ticks that all packets together give, padding included, where that is told.
         bitrate, profile: Where told.
         told_duration: Seconds, where the container tells them without being exact to the sample.
     """
@@ -44,6 +45,7 @@ class Track:
     lead_source: str = ""
     sbr_delay: bool = False
     packet: int = 0
+    coded: int | None = None
     bitrate: int | None = None
     profile: str | None = None
     told_duration: float | None = None
