@@ -142,6 +142,11 @@ class Engine(Pour):
             return True
         self._live = False
         self.drop()
+        if self.known_frames is not None and raw >= self.end:  # past the end there is nothing to look for
+            self.raw = self.wanted = raw
+            self.stream = iter(())
+            self._live = True
+            return True
         back = preroll
         while True:
             target = max(raw - back, 0)

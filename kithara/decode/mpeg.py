@@ -222,6 +222,8 @@ class Mp3Demuxer(_Elementary):
         first = self._index[0]
         if self._mean:
             guess = first + int(number * self._mean) - 2
+            if self._view.length is not None and guess >= self._view.length:
+                return self._land(self._view.length, number)
             self._view.plan(guess, guess + int(24 * self._mean))
             data = self._view.some(guess, min(FIRST_LOOK * 2, int(18 * self._mean)))
             frames, _, _, _ = split(data, 0, self.kind, self._fixed, False, False)

@@ -306,9 +306,9 @@ class OggDemuxer(Demuxer):
         if found == low:
             return Landing(0)
         page = self._page_at(found.offset)
-        if page is None or page.flags & 4:
+        if page is None:
             return Landing(0)
-        if track.codec == "vorbis":
+        if track.codec == "vorbis" and not page.flags & 4:
             # The last packet that ends on the page primes the decoder: what comes out begins where the page ends.
             if len(page.sizes) == 1 and page.flags & 1:
                 return self.seek(found.tick - 4096, exact=exact)

@@ -140,3 +140,20 @@ def test_over_http_with_nothing_cached_the_count_is_exact(name):
     assert len(decode.load(entry.path)[0]) == len(got)
     if entry.told:
         assert entry.frames == len(got)
+
+
+PLACED = ["mp3-cbr", "mp3-no-tag", "m4a-no-pns", "flac", "ogg-opus", "ogg-vorbis", "wav-16", "ts-aac"]
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_a_seek_past_the_end_reads_little_and_is_empty(name):
+    entry = corpus.file(name, seconds=SECONDS)
+    reader = Metered(entry.path.read_bytes())
+    with decode.Decoder(reader) as decoder:
+        decoder.read(100)
+        reader.start_counting()
+        decoder.seek(entry.rate * 10_000)
+        assert 0 == len(decoder.read(10))
+        assert reader.fetched <= 256 * KB
+        decoder.seek(1000)
+        assert 10 == len(decoder.read(10))

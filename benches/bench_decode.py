@@ -1,0 +1,132 @@
+"""Decoding beside PyAV's bare decode loop, which is the limit, and beside libraries that give whole arrays."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from support import corpus
+
+from kithara.decode import Decoder, load
+
+from .conftest import Timed, Versus
+
+SECONDS = 300
+ROUNDS = 7
+CODECS = {
+    "mp3-cbr": 0.92, "mp3-vbr": 0.92, "m4a-faststart": 0.92, "adts": 0.92, "flac": 0.92, "flac-24": 0.92, "alac": 0.92,
+    "ogg-vorbis": 0.92, "ogg-opus": 0.92, "fmp4": 0.92, "ts-aac": 0.92, "wav-16": 0.9,
+}  # fmt: skip
+
+
+def once(action: Callable[[Path], object], path: Path) -> Timed:
+    """Milliseconds of processor time of one call: decoding waits for nothing, and other jobs do not count."""
+
+    def timed() -> float:
+        started = time.process_time()
+        action(path)
+        return (time.process_time() - started) * 1000
+
+    return timed
+
+
+def ours(path: Path) -> None:
+    """Everything into one preallocated block, as float32."""
+    with open(path, "rb", buffering=0) as file, Decoder(file) as decoder:
+        out = np.empty((65_536, decoder.spec.channels), np.float32)
+        while decoder.readinto(out):
+            pass
+
+
+def bare(path: Path) -> None:
+    """Demux and decode, and nothing done with the frames."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        for packet in container.demux(stream):
+            for _ in packet.decode():
+                pass
+
+
+def converted(path: Path) -> None:
+    """What a user of PyAV writes: every frame to an array, all joined."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        np.concatenate([frame.to_ndarray() for frame in container.decode(stream)], axis=1)
+
+
+@pytest.mark.parametrize(("name", "share"), CODECS.items())
+def test_decode_beside_the_bare_loop(name: str, share: float, versus: Versus) -> None:
+    path = corpus.file(name, seconds=SECONDS).path
+    versus(
+        f"decode {name}", once(ours, path), "bare PyAV", once(bare, path), at_most=1 / share, unit="ms", rounds=ROUNDS
+    )
+
+
+@pytest.mark.parametrize("name", ["mp3-cbr", "m4a-faststart", "flac", "ogg-vorbis", "ogg-opus"])
+def test_load_beside_pyav_arrays(name: str, versus: Versus) -> None:
+    path = corpus.file(name, seconds=SECONDS).path
+    versus(
+        f"load {name}",
+        once(load, path),
+        "PyAV to_ndarray",
+        once(converted, path),
+        at_most=1.0,
+        unit="ms",
+        rounds=ROUNDS,
+    )
+
+
+@pytest.mark.parametrize("name", ["mp3-cbr", "flac", "ogg-vorbis", "ogg-opus"])
+@pytest.mark.parametrize("peer", ["soundfile", "librosa", "audioread"])
+def test_load_beside_other_libraries(name: str, peer: str, versus: Versus) -> None:
+    if importlib.util.find_spec(peer) is None:
+        pytest.skip(f"{peer} is not installed")
+    path = corpus.file(name, seconds=SECONDS).path
+    versus(f"load {name}", once(load, path), peer, once(_peer(peer), path), at_most=1.0, unit="ms", rounds=ROUNDS)
+
+
+def _peer(name: str) -> Callable[[Path], object]:
+    module = importlib.import_module(name)
+    if name == "soundfile":
+        return lambda path: module.read(str(path), dtype="float32")
+    if name == "librosa":
+        return lambda path: module.load(str(path), sr=None, mono=False)
+
+    def read(path: Path) -> object:
+        with module.audio_open(str(path)) as file:
+            return b"".join(file)
+
+    return read
+
+
+@pytest.mark.parametrize("name", ["mp3-cbr", "m4a-faststart", "flac", "ogg-vorbis", "ogg-opus", "wav-16"])
+def test_a_seek_beside_pyavs(name: str, versus: Versus) -> None:
+    """Both go to the same places and give 4096 frames; PyAV's are not exact."""
+    path = corpus.file(name, seconds=SECONDS).path
+    places = np.random.default_rng(1).integers(0, SECONDS - 1, 50).tolist()
+
+    def exact(path: Path) -> None:
+        with Decoder(path) as decoder:
+            for place in places:
+                decoder.seek(place * decoder.spec.rate)
+                decoder.read(4096)
+
+    def rough(path: Path) -> None:
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            for place in places:
+                container.seek(place * 1_000_000)
+                got = 0
+                for frame in container.decode(stream):
+                    got += frame.samples
+                    if got >= 4096:
+                        break
+
+    versus(f"seek {name}", once(exact, path), "PyAV", once(rough, path), at_most=3.0, unit="ms", rounds=ROUNDS)
