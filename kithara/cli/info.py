@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,15 +16,20 @@ from ..errors import redact_url
 from .access import Access, access_options, json_option
 from .console import clock, results_console, say_json, size, total
 
+COLUMNS = 64
+PEAK_BLOCK = 2048
+HEIGHTS = "▁▂▃▄▅▆▇█"
+
 
 @click.command()
 @click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.option("--waveform", is_flag=True, help="Draw it, too, which takes decoding it all.")
 @access_options
 @json_option
-def info(urls: tuple[str, ...], access: Access, as_json: bool) -> None:
+def info(urls: tuple[str, ...], waveform: bool, access: Access, as_json: bool) -> None:
     """Tell codec, container, length, gapless facts and tags of each URL (or file), reading as little as it takes."""
     for url in urls:
-        record = describe(url, access)
+        record = describe(url, access, waveform=waveform)
         if as_json:
             say_json(record)
         else:
@@ -32,7 +38,7 @@ def info(urls: tuple[str, ...], access: Access, as_json: bool) -> None:
             console.print(_table(record))
 
 
-def describe(url: str, access: Access) -> dict[str, Any]:
+def describe(url: str, access: Access, *, waveform: bool = False) -> dict[str, Any]:
     """What is known of *url*, as JSON types; what only a file or only a playlist has is None in the other."""
     with access.open_media(url) as media, kithara.Decoder(media) as decoder:
         record = {
@@ -55,7 +61,16 @@ def describe(url: str, access: Access) -> dict[str, Any]:
         else:
             record["duration"] = media.duration
             record["variants"] = [{**asdict(each), "uri": redact_url(each.uri)} for each in media.variants]
+        if waveform:
+            record["waveform"] = peaks(decoder)
         return record
+
+
+def peaks(decoder: kithara.Decoder) -> list[float]:
+    """The loudest sample of each of up to `COLUMNS` equal parts of the sound, 1.0 being full scale."""
+    loudest = [float(np.abs(block).max()) for block in decoder.blocks(PEAK_BLOCK)]
+    parts = np.array_split(np.array(loudest), min(COLUMNS, len(loudest))) if loudest else []
+    return [round(float(part.max()), 4) for part in parts]
 
 
 def _table(record: dict[str, Any]) -> Table:
@@ -78,6 +93,10 @@ def _table(record: dict[str, Any]) -> Table:
         rows["size"] = f"{size(record['size'])}, {size(record['cached'])} in the cache ({record['status']})"
     else:
         rows["variants"] = ", ".join(f"{each['bandwidth'] / 1000:.0f} kbit/s" for each in record["variants"])
+    if "waveform" in record:
+        rows["waveform"] = "".join(
+            HEIGHTS[min(len(HEIGHTS) - 1, int(peak * len(HEIGHTS)))] for peak in record["waveform"]
+        )
     if record["pictures"]:
         rows["pictures"] = ", ".join(f"{picture['type']}, {size(picture['size'])}" for picture in record["pictures"])
     table = Table(show_header=False, box=None)

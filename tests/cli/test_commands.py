@@ -310,6 +310,15 @@ def test_info_for_people_names_codec_length_and_size(run: Run, origin: Origin) -
     assert [] == [word for word in ("aac in mp4", "44100 Hz, 2 channels", "0:04.0", "KiB") if word not in out]
 
 
+def test_info_draws_how_loud_it_is(run: Run, origin: Origin) -> None:
+    fading = (np.linspace(0, 32767, 44100)[:, None] * np.ones((1, 2))).astype(np.int16)
+    origin.serve("fading.flac", lyre.flac(fading))
+    drawn = json.loads(run("info", "--json", "--waveform", origin.url("fading.flac")).stdout)["waveform"]
+    assert sorted(drawn) == drawn
+    assert (22, 1.0) == (len(drawn), round(drawn[-1], 3))
+    assert "▁▁▂▂▂▃▃▃▄▄▅▅▅▆▆▆▇▇████" in run("info", "--waveform", origin.url("fading.flac")).stdout.decode()
+
+
 def test_credentials_in_a_url_are_never_shown(run: Run, origin: Origin) -> None:
     url = origin.url("song.flac?token=hush").replace("http://", "http://me:hush@")
     for arguments in (("info", url), ("info", "--json", url), ("info", url.replace("song", "nope"))):
