@@ -101,15 +101,17 @@ class RangedBody:
 
     async def _next(self) -> bytes:
         """The bytes that have arrived, waiting for some; empty at the end of what will come."""
+        content = self._answer.content
         loop = asyncio.get_running_loop()
         began = loop.time()
         until, kind = began + self._idle, "idle"
         if self._deadline is not None and self._deadline < until:
             until, kind = self._deadline, "total"
-        content = self._answer.content
         try:
-            async with asyncio.timeout_at(until):
-                chunk = await content.readany()
+            chunk = content.read_nowait()
+            if not chunk and not content.at_eof():  # a deadline costs as much as all the rest; most need none
+                async with asyncio.timeout_at(until):
+                    chunk = await content.readany()
         except TimeoutError:
             failure: NetError = NetTimeout(
                 f"no byte for {self._idle:g} s" if kind == "idle" else "the whole took too long",

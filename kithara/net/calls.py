@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import RedirectRejected
 from ..version import __version__
@@ -36,14 +36,21 @@ class Call:
     trust: Trust | None
     until: float | None
     operation: str
+    home: Origin = field(init=False)
+    """The one origin that may see the caller's secrets."""
+    _at_home: dict[str, str] = field(init=False, repr=False)
+    _away: dict[str, str] = field(init=False, repr=False)
 
-    @property
-    def home(self) -> Origin:
-        """The one origin that may see the caller's secrets."""
-        return self.trust.origin if self.trust else self.target.origin
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", self.trust.origin if self.trust else self.target.origin)
+        object.__setattr__(self, "_at_home", self._headers(at_home=True))
+        object.__setattr__(self, "_away", self._headers(at_home=False))
 
     def request_headers(self, wanted: Mapping[str, str], *, at_home: bool) -> dict[str, str]:
         """The headers of one request: *wanted*, and of the caller's all or only the harmless ones."""
+        return {**(self._at_home if at_home else self._away), **wanted}
+
+    def _headers(self, *, at_home: bool) -> dict[str, str]:
         headers = {"User-Agent": USER_AGENT, "Accept": "*/*"}
         for name, value in self.headers.items():
             if name.lower() in HARMLESS:
@@ -52,7 +59,7 @@ class Call:
                 headers[name] = value
         if at_home and self.authorization and "authorization" not in map(str.lower, self.headers):
             headers["Authorization"] = self.authorization
-        return {**headers, **wanted}
+        return headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ from .wire import Answer
 
 _log = logger("net")
 
+CALLS_KEPT = 32
+"""URLs whose checks and headers are remembered: the ranges of one file are asked for again and again."""
+
 
 class HttpClient:
     """Fetches over HTTP, politely and suspiciously. An async context manager; closing twice is closing once.
@@ -64,6 +67,7 @@ class HttpClient:
         self._headers = checked(headers)
         self._is_private = is_private
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+        self._calls: dict[object, Call] = {}
         self._closed = False
 
     def __repr__(self) -> str:
@@ -149,7 +153,7 @@ class HttpClient:
             raise ValueError(f"[{start}, {stop}) is no range of bytes")
         call = self._call(url, headers, auth, trust, "fetching")
         pool = self._pool()
-        with await self._place(pool, call, priority) as slot:
+        with pool.slots.take_now() or await self._place(pool, call, priority) as slot:
             body = await self._open(pool, call, start, stop, representation)
             try:
                 ignored = body.status in WHOLE and (start > 0 or stop is not None)
@@ -284,6 +288,24 @@ class HttpClient:
         trust: Trust | None,
         operation: str,
     ) -> Call:
+        asked = (url, None if headers is None else tuple(headers.items()), auth, trust, operation)
+        call = self._calls.get(asked)
+        if call is None:
+            call = self._new_call(url, headers, auth, trust, operation)
+            if len(self._calls) >= CALLS_KEPT:
+                del self._calls[next(iter(self._calls))]
+            self._calls[asked] = call
+        total = self.options.total
+        return call if total is None else replace(call, until=asyncio.get_running_loop().time() + total)
+
+    def _new_call(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None,
+        auth: tuple[str, str] | None,
+        trust: Trust | None,
+        operation: str,
+    ) -> Call:
         target = parse(url, operation=operation)
         if trust is not None and downgrades("https" if trust.secure else "http", target, self.options.allow_downgrade):
             raise PolicyDenied(
@@ -292,13 +314,12 @@ class HttpClient:
                 operation=operation,
             )
         own = {**self._headers, **checked(headers)}
-        total = self.options.total
         return Call(
             target=target,
             headers=own,
             authorization=basic_authorization(*auth) if auth else target.authorization,
             trust=trust,
-            until=None if total is None else asyncio.get_running_loop().time() + total,
+            until=None,
             operation=operation,
         )
 

@@ -6,8 +6,6 @@ import asyncio
 import os
 import socket
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import aiohttp
 
@@ -16,7 +14,7 @@ from .body import RangedBody
 from .options import HttpOptions
 from .policy import IsPrivate, Target
 from .slots import Slots
-from .wire import Answer, BadAnswer, Connector, ForbiddenAddress, PublicResolver
+from .wire import ON_CONNECTED, Answer, BadAnswer, Connector, ForbiddenAddress, PublicResolver
 
 READ_BUFFER = 128 << 10
 """Bytes of a body that wait in memory before its connection is told to hold still (twice that at most)."""
@@ -27,6 +25,7 @@ _TRUST = "give tls=ssl.create_default_context(cafile=...) to trust another autho
 class _Progress:
     """How far a request has come, and the deadline that moves with it."""
 
+    loop: asyncio.AbstractEventLoop
     deadline: asyncio.Timeout
     until: float | None
     headers: float
@@ -36,7 +35,7 @@ class _Progress:
 
     def on_connected(self, reused: bool) -> None:
         self.connected, self.reused = True, reused
-        when = asyncio.get_running_loop().time() + self.headers
+        when = self.loop.time() + self.headers
         if self.until is not None and self.until < when:
             when, self.last = self.until, True
         self.deadline.reschedule(when)
@@ -59,9 +58,6 @@ class Pool:
         """The session that may connect anywhere, or the *guarded* one that sees public addresses only."""
         session = self._sessions.get(guarded)
         if session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_connection_create_end.append(_created)
-            trace.on_connection_reuseconn.append(_reused)
             session = aiohttp.ClientSession(
                 connector=Connector(resolver=PublicResolver(self._is_private) if guarded else None),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -71,7 +67,6 @@ class Pool:
                 response_class=Answer,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 read_bufsize=READ_BUFFER,
-                trace_configs=[trace],
             )
             # aiohttp would repeat any request whose connection broke, also on a new connection; `send` repeats only
             # those that a stale connection swallowed.
@@ -118,7 +113,8 @@ class Pool:
         when, last = self.loop.time() + options.connect, False
         if until is not None and until < when:
             when, last = until, True
-        progress = _Progress(asyncio.timeout_at(when), until, options.headers, last=last)
+        progress = _Progress(self.loop, asyncio.timeout_at(when), until, options.headers, last=last)
+        ON_CONNECTED.set(progress.on_connected)
         try:
             async with progress.deadline as wait:
                 self._waits.add(wait)
@@ -129,7 +125,6 @@ class Pool:
                     allow_redirects=False,
                     proxy=options.proxy,
                     ssl=True if options.tls is None else options.tls,
-                    trace_request_ctx=progress,
                 )
                 assert isinstance(answer, Answer)
                 return progress, answer
@@ -225,11 +220,3 @@ def _reason(exc: aiohttp.ClientConnectorError) -> str:
     if isinstance(error, socket.gaierror):
         return f"the name cannot be resolved ({error.strerror})"
     return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
-
-
-async def _created(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-    context.trace_request_ctx.on_connected(reused=False)
-
-
-async def _reused(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-    context.trace_request_ctx.on_connected(reused=True)

@@ -22,13 +22,19 @@ class Slots:
         self._waiting: dict[asyncio.Future[None], Priority] = {}  # in order of arrival
         self._closed = False
 
-    async def take(self, priority: Priority) -> Slot:
-        """A place, as soon as there is one. Raises `Closed` when the slots are closed meanwhile."""
+    def take_now(self) -> Slot | None:
+        """A place if one is free now. Raises `Closed`."""
         if self._closed:
             raise Closed("the HTTP client is closed")
         if self._free > 0:
             self._free -= 1
             return Slot(self)
+        return None
+
+    async def take(self, priority: Priority) -> Slot:
+        """A place, as soon as there is one. Raises `Closed` when the slots are closed meanwhile."""
+        if (slot := self.take_now()) is not None:
+            return slot
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[turn] = priority
         try:

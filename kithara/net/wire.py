@@ -13,6 +13,8 @@ import functools
 import ipaddress
 import re
 import socket
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
 import aiohttp
@@ -32,6 +34,15 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]|ICY) ([1-5][0-9][0-9])(?: [^\x00]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00\r\n]*)")
 _BODILESS = frozenset({204, 304})
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_USUAL = re.compile(rb"HTTP/1\.[01] ([2-5][0-9][0-9])(?: [^\x00\r\n]*)?\r\n(?:" + _TOKEN + rb":[^\x00\r\n]*\r\n)*\r\n")
+_FRAMING = re.compile(rb"\n(content-length|transfer-encoding):[ \t]*([^\r]*)", re.IGNORECASE)
+
+ON_CONNECTED: ContextVar[Callable[[bool], None]] = ContextVar("on_connected")
+"""Is told when a request of this context has its connection, and whether that carried another one before."""
+
+
+_BEGINNINGS = (b"HTTP/1.", b"ICY ")
 
 
 class BadAnswer(Exception):
@@ -71,18 +82,25 @@ class Wire(ResponseHandler):
     Attributes:
         fate: Of the answer under way, or of the last one.
         uses: How many requests this connection has carried.
+        peer: The address of the other end, or None when the transport does not tell.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.fate = Fate()
         self.uses = 0
+        self.peer: Address | None = None
         self._state = _State.IDLE
         self._head = bytearray()
         self._head_bytes = 0
         self._left = 0
         self._bodiless = False
         self._body: StreamReader | None = None  # of the answer under way, whatever aiohttp parses behind it
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        name = transport.get_extra_info("peername")
+        self.peer = _address(name[0]) if name else None
 
     def set_response_params(self, **params: Any) -> None:
         self.uses += 1
@@ -115,17 +133,19 @@ class Wire(ResponseHandler):
     def _feed_head(self, data: bytes) -> bytes:
         """Collect the head; once it is whole and good, hand it on. Returns the bytes behind it."""
         searched = max(0, len(self._head) - 3)
-        self._head += data
-        end = _HEAD_END.search(self._head, searched)
-        size = end.end() if end else len(self._head)
+        if self._head:
+            data = bytes(self._head + data)
+            self._head.clear()
+        end = _HEAD_END.search(data, searched)
+        size = end.end() if end else len(data)
         if self._head_bytes + size > MAX_HEAD:
             return self._refuse(f"more than {MAX_HEAD} bytes of headers")
-        if not _may_begin(self._head):
+        if not _may_begin(data):
             return self._refuse("an answer that does not begin with HTTP/1")
         if end is None:
+            self._head += data
             return b""
-        raw, rest = bytes(self._head[:size]), bytes(self._head[size:])
-        self._head.clear()
+        raw, rest = data[:size], data[size:]
         self._head_bytes += size
         try:
             head = inspect_head(raw)
@@ -194,9 +214,9 @@ class Wire(ResponseHandler):
             body.feed_eof()
 
 
-def _may_begin(head: bytearray) -> bool:
+def _may_begin(head: bytes) -> bool:
     """Whether *head*, as far as it has come, begins a status line."""
-    return any(bytes(head[: len(word)]) == word[: len(head)] for word in (b"HTTP/1.", b"ICY "))
+    return head.startswith(_BEGINNINGS) or any(word.startswith(head) for word in _BEGINNINGS)
 
 
 class Head(NamedTuple):
@@ -214,6 +234,11 @@ def inspect_head(head: bytes) -> Head:
 
     Raises `BadAnswer` for what RFC 9112 forbids and for what would let two readers disagree about where the body ends.
     """
+    usual = _USUAL.fullmatch(head)
+    if usual is not None:  # in one go what nearly every server sends; all else line by line
+        framing = _FRAMING.findall(head)
+        if len(framing) == 1 and framing[0][1].isdigit() and len(framing[0][1]) < 19 and len(framing[0][0]) == 14:
+            return Head(int(usual[1]), int(framing[0][1]), False, False, head)
     lines = re.split(rb"\r?\n", head.rstrip(b"\r\n"))
     match = _STATUS_LINE.fullmatch(lines[0])
     if match is None:
@@ -261,14 +286,15 @@ class Answer(aiohttp.ClientResponse):
 
     wire: Wire
     fate: Fate
-    peer: Address | None
+
+    @property
+    def peer(self) -> Address | None:
+        return self.wire.peer
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         protocol = connection.protocol
         assert isinstance(protocol, Wire)
         self.wire, self.fate = protocol, protocol.fate
-        name = None if connection.transport is None else connection.transport.get_extra_info("peername")
-        self.peer = _address(name[0]) if name else None
         return await super().start(connection)
 
 
@@ -315,6 +341,8 @@ class Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
-            if req.headers.get("Connection") != "close" or not isinstance(protocol, Wire) or protocol.uses == 0:
+            assert isinstance(protocol, Wire)
+            if req.headers.get("Connection") != "close" or protocol.uses == 0:
+                ON_CONNECTED.get()(protocol.uses > 0)
                 return connection
             connection.close()
