@@ -1,4 +1,4 @@
-"""Room on the disk, taken in advance and given back."""
+"""What a file system can tell and do beyond the calls that Python has: room in advance, and whether it is local."""
 
 from libc.errno cimport EINTR, EOPNOTSUPP, errno as c_errno
 from libc.stdint cimport int64_t
@@ -25,6 +25,21 @@ cdef extern from *:
     #else
     static int kt_reserve(int fd, int64_t length) { (void)fd; (void)length; errno = EOPNOTSUPP; return -1; }
     #endif
+    #ifdef __linux__
+    #include <sys/vfs.h>
+    static int kt_is_remote(int fd) {
+        struct statfs about;
+        if (fstatfs(fd, &about)) return 0;
+        switch ((unsigned int)about.f_type) { /* statfs(2) lists these */
+            case 0x6969: case 0x517b: case 0xff534d42: case 0xfe534d42: /* NFS, SMB, CIFS, SMB 2 */
+            case 0x65735546: case 0x01021997: case 0x00c36400: case 0x5346414f: /* FUSE, 9P, Ceph, AFS */
+                return 1;
+        }
+        return 0;
+    }
+    #else
+    static int kt_is_remote(int fd) { (void)fd; return 0; }
+    #endif
     static int kt_release(int fd) {
         struct stat now;
         return fstat(fd, &now) || ftruncate(fd, now.st_size);
@@ -32,6 +47,7 @@ cdef extern from *:
     """
     int kt_reserve(int fd, int64_t length) nogil
     int kt_release(int fd) nogil
+    int kt_is_remote(int fd) nogil
 
 
 def reserve(int fd, int64_t length) -> int:
@@ -49,6 +65,14 @@ def reserve(int fd, int64_t length) -> int:
             return 0
         if c_errno != EINTR:
             return c_errno
+
+
+def is_remote(int fd) -> bool:
+    """Whether the file is on a network or in a user process, where others may write what a mapping does not show."""
+    cdef int remote
+    with nogil:
+        remote = kt_is_remote(fd)
+    return remote != 0
 
 
 def release(int fd) -> int:

@@ -16,6 +16,8 @@ import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from .._core import disk
+
 _indexes: weakref.WeakSet[Index] = weakref.WeakSet()
 _log = logging.getLogger("kithara.assets")
 
@@ -129,7 +131,8 @@ class Index:
     def _connect(path: str) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=2.0, check_same_thread=False, isolation_level=None)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            # WAL needs memory that all processes share, which file systems over a network do not have.
+            db.execute(f"PRAGMA journal_mode = {'DELETE' if _is_remote(path) else 'WAL'}")
             db.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             db.close()
@@ -319,6 +322,16 @@ class Index:
                     self._db.close()
             self._closed = True
             self._inherited = None
+
+
+def _is_remote(path: str) -> bool:
+    if path == ":memory:":
+        return False
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return disk.is_remote(fd)
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

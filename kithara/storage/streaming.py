@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, Self, cast
 
+from .._core import disk
 from .._core.resource import FileResource
 from ..errors import Busy, CacheCorrupt, NoSpace, StoreError, StoreIo, WriterGone
 from .files import Directory
@@ -56,7 +57,7 @@ class StreamingResource(FileResource):
         path: Where it is; its directory is made with mode 0700.
         length: Bytes in all, where known.
         sha256: The digest in hexadecimal that the whole must have to be committed.
-        io: ``"auto"`` or ``"pread"``, see `FileResource`.
+        io: ``"auto"`` or ``"pread"``, see `FileResource`. On network and FUSE file systems it is always ``"pread"``.
 
     Attributes:
         validators: What identifies the representation, as far as it is known; see `describe`.
@@ -144,6 +145,8 @@ class StreamingResource(FileResource):
         self._durable_at = time.monotonic()
         self._told = False
         self.label = self.shown
+        if disk.is_remote(found.fd):
+            io = "pread"  # there a mapping need not show what others write, nor a truncation
         super().__init__(
             found.fd, length=self.validators.total if not found.committed else None, ranges=found.ranges,
             cold=bool(found.ranges), committed=found.committed, io=io,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kithara._core import disk
 from kithara.assets.index import Index
 
 
@@ -213,3 +214,11 @@ def test_a_closed_index_knows_nothing_and_refuses_nothing(path):
     index.touch("a")
     assert (0, 0) == index.totals()
     assert [] == index.rows()
+
+
+def test_on_a_file_system_over_a_network_the_index_needs_no_shared_memory(path, monkeypatch):
+    monkeypatch.setattr(disk, "is_remote", lambda fd: True)
+    index = Index(path)
+    index.put("a", "x", 3, complete=True)
+    assert not os.path.exists(path + "-shm")
+    index.close()

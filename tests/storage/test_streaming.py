@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from kithara._core import disk
 from kithara.errors import CacheCorrupt, Cancelled, Closed, NoSpace, ReadOnlyStore, StoreIo, WaitTimeout
 from kithara.storage import StreamingResource, Validators, WaitOutcome
 from kithara.storage.sidecar import Sidecar
@@ -520,3 +521,20 @@ def test_a_checkpoint_amid_a_write_claims_no_byte_that_it_did_not_sync(path, mon
     sidecar = Sidecar.decode(path.with_name("body.part.meta").read_bytes())
     assert ((0, 10),) == sidecar.ranges
     assert [resource.fd] == synced
+
+
+def test_on_a_file_system_over_a_network_nothing_is_mapped(path, monkeypatch):
+    monkeypatch.setattr(disk, "is_remote", lambda fd: True)
+    filled(path, (0, 300_000)).commit()
+    resource = StreamingResource(path)
+    assert DATA == read(resource)
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        assert str(path) not in maps.read()
+    os.truncate(path, 10)
+    with pytest.raises(CacheCorrupt):
+        read(resource)
+
+
+def test_this_very_disk_is_local(tmp_path):
+    with open(tmp_path / "f", "wb") as file:
+        assert not disk.is_remote(file.fileno())
