@@ -507,6 +507,7 @@ class StreamingResource(FileResource):
             self._following.leave()
             writer, self._writer = self._writer, None
             if writer is not None:
-                if self.status != "committed":
+                if self.length is None or self.total < self.length:
+                    # Not of a whole one: followers may hold it for committed, and this changes its time stamp.
                     self._room.give_back(self.fd)
                 writer.release()

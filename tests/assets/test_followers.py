@@ -147,6 +147,16 @@ def test_a_follower_that_has_everything_may_call_it_whole_but_gives_no_name(writ
     assert DATA == (tmp_path / "cache/show/file/body").read_bytes()
 
 
+def test_a_writer_that_leaves_before_the_commit_spoils_nothing_for_a_follower_that_has_everything(writer, theirs):
+    follower = theirs.open_streaming(KEY)
+    write(writer, 0, len(DATA))
+    follower.follow()
+    follower.commit()
+    writer.cancel()
+    assert DATA == read(follower)
+    assert DATA == read(follower)
+
+
 @pytest.mark.parametrize("act", ["discard", "supersede"])
 def test_a_replaced_representation_ends_followers(writer, ours, theirs, act):
     follower = theirs.open_streaming(KEY)
