@@ -1,7 +1,6 @@
 """Resources on disk: small ones that change as a whole, large ones that arrive in pieces."""
 
 from .._core.ranges import RangeSet as RangeSet
-from .._core.ring import RingBuffer as RingBuffer
 from ..source import WaitOutcome as WaitOutcome
 from .atomic import AtomicResource as AtomicResource
 from .sidecar import Validators as Validators
