@@ -93,6 +93,18 @@ def test_processes_of_a_pool_share_the_cache(origin, cache):
     assert [] == asked.requests
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # Python 3.12 and newer
+def test_forked_workers_go_on_with_the_cache_their_parent_has_open(origin, cache):
+    urls = [origin.url(name) for name in LENGTHS]
+    task = ForEach(frames, store=cache)
+    assert LENGTHS["0.wav"] == task(urls[0])
+    forked = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=forked) as pool:
+        assert list(LENGTHS.values()) == list(pool.map(task, urls))
+    assert LENGTHS["0.wav"] == task(urls[0])
+    assert sum(len(tone(length)) for length in LENGTHS.values()) == origin.sent
+
+
 def test_processes_that_decode_the_same_file_at_the_same_time_fetch_it_once(cache):
     body = tone(400_000)
     with Origin({"same.wav": body}, rate=800_000) as origin, contextlib.ExitStack() as stack:
