@@ -6,7 +6,6 @@ import importlib.util
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -18,7 +17,7 @@ from kithara.decode import Decoder, load
 from .conftest import Timed, Versus
 
 SECONDS = 300
-MS: dict[str, Any] = {"unit": "ms", "rounds": 7}
+ROUNDS = 7
 CODECS = {
     "mp3-cbr": 0.92, "mp3-vbr": 0.92, "m4a-faststart": 0.92, "adts": 0.92, "flac": 0.92, "flac-24": 0.92, "alac": 0.92,
     "ogg-vorbis": 0.92, "ogg-opus": 0.92, "fmp4": 0.92, "ts-aac": 0.92, "wav-16": 0.9,
@@ -90,7 +89,7 @@ def test_load_beside_other_libraries(name: str, peer: str, versus: Versus) -> No
     if importlib.util.find_spec(peer) is None:
         pytest.skip(f"{peer} is not installed")
     path = corpus.file(name, seconds=SECONDS).path
-    versus(f"load {name}", once(load, path), peer, once(_peer(peer), path), at_most=1.0, **MS)
+    versus(f"load {name}", once(load, path), peer, once(_peer(peer), path), at_most=1.0, unit="ms", rounds=ROUNDS)
 
 
 def _peer(name: str) -> Callable[[Path], object]:
@@ -130,4 +129,4 @@ def test_a_seek_beside_pyavs(name: str, versus: Versus) -> None:
                     if got >= 4096:
                         break
 
-    versus(f"seek {name}", once(exact, path), "PyAV", once(rough, path), at_most=3.0, **MS)
+    versus(f"seek {name}", once(exact, path), "PyAV", once(rough, path), at_most=3.0, unit="ms", rounds=ROUNDS)

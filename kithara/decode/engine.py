@@ -195,14 +195,15 @@ class Engine(Pour):
                 self._mark_end()
             if frames:
                 self._bad_in_row = 0
-                if codec.watched and self._live and codec.format != self.format:
-                    self.lanes = -1  # the first of them is to be looked at
+                if codec.format != self.format and self._live:
+                    self.rate = 0  # no frame's: the first of them is shown to `adapt`
                 yield from frames
         yield from codec.drain()
 
     def _change(self, track: Track) -> Codec:
         """Go on with packets of *track*, in the rate and channels that the stream began with."""
         self.codec = open_codec(track)
+        self._packet = 0  # its packets may be of another length: no grid until a decoder is opened anew
         if self._live:
             self.codec.conform(self.spec.rate, self.spec.channels)
         return self.codec
@@ -212,10 +213,10 @@ class Engine(Pour):
         if mark.tick is None or not self._live:
             return 0
         label = self._snap(self._ticks_to_frames(mark.tick))
-        ahead = label - self.raw
-        if ahead < -max(self._packet, 1):
+        ahead, least = label - self.raw, max(self._packet, 1024)  # less is a clock's rounding or a codec's delay
+        if ahead < -least:
             self.raw = label
-        return ahead if max(self._packet, 1) < ahead < MAX_GAP * self.spec.rate else 0
+        return ahead if least < ahead < MAX_GAP * self.spec.rate else 0
 
     def _count_bad(self, error: DecodeError) -> None:
         self.bad += 1
@@ -245,7 +246,7 @@ class Engine(Pour):
         """
         codec, spec = self.codec, self.spec
         codec.look(frame)
-        self.format, self.planar, self.lanes = codec.format, codec.planar, codec.lanes
+        self.format, self.planar, self.lanes, self.rate = codec.format, codec.planar, codec.lanes, spec.rate
         if codec.rate == spec.rate and codec.channels == spec.channels:
             return frame.planes[: codec.lanes]
         if codec.rate == spec.rate and codec.channels == 1:

@@ -15,7 +15,7 @@ class Timing:
         self.end = total
         self.source = ""
         self.sbr_delay = False
-        if sound.edit_start is not None:
+        if sound.edit_start is not None and (sound.edit_start or smpb is None):  # an edit from 0 tells of no priming
             self.lead, self.source = sound.edit_start, "elst"
             length = sound.edit_length or 0
             # The edit's own length is only as exact as the movie's timescale: it counts where it is clearly shorter.
