@@ -1,5 +1,7 @@
 """The documentation builds without a warning, and what it says of errors and tests is so."""
 
+import importlib
+import inspect
 import os
 import re
 import subprocess
@@ -61,6 +63,33 @@ def test_the_seeds_names_on_the_map_are_here(root):
     words = {word for cell in names for word in re.findall(r"`([A-Z]\w+)[`<.]", cell)}
     assert len(words) > 25
     assert set() == {word for word in words if not any(hasattr(room, word) for room in rooms)}
+
+
+def looked_up(path):
+    """What *path* names: in the deepest module that its beginning is, the attributes that follow."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name) if module else importlib.import_module(name)
+
+
+@pytest.mark.parametrize("room", ["", ".abr", ".assets", ".decode", ".file", ".hls", ".net", ".storage", ".stream"])
+def test_every_public_name_has_its_place_in_the_reference(root, room):
+    pages = "\n".join(path.read_text() for path in (root / "docs" / "reference").glob("*.md"))
+    need("fsspec")
+    shown = [looked_up(path) for path in re.findall(r"^::: (\S+)", pages, re.MULTILINE)]
+    package = importlib.import_module(f"kithara{room}")
+    public = {name: getattr(package, name) for name in dir(package) if not name.startswith("_")}
+    own = {
+        name: value
+        for name, value in public.items()
+        if not inspect.ismodule(value) and str(getattr(value, "__module__", "")).startswith("kithara")
+    }
+    whole = [value.__name__ for value in shown if inspect.ismodule(value)]
+    assert own
+    assert [] == [
+        name
+        for name, value in own.items()
+        if value.__module__ not in whole and not any(value is one for one in shown)
+    ]
 
 
 @pytest.mark.timeout(180)
