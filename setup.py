@@ -20,7 +20,10 @@ MODES = {
     "release": (["-O2"], []),
     "cover": (["-O0", "--coverage"], ["--coverage"]),
     "trace": (["-O1", "-DCYTHON_TRACE=1"], []),
-    "asan": (["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"], ["-fsanitize=address,undefined"]),
+    "asan": (
+        ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
+        ["-fsanitize=address,undefined"],
+    ),
     "tsan": (["-O1", "-g", "-fsanitize=thread"], ["-fsanitize=thread"]),
 }
 if MODE not in MODES:

@@ -145,7 +145,9 @@ def test_seek_and_read(warm: Warm, versus: Versus) -> None:
             read(4096)
         return (time.perf_counter_ns() - began) / len(places)
 
-    versus("seek + read(4096) at random", lambda: run(warm.reader), "mmap seek + read", lambda: run(warm.map), at_most=1.0)
+    versus(
+        "seek + read(4096) at random", lambda: run(warm.reader), "mmap seek + read", lambda: run(warm.map), at_most=1.0
+    )
 
 
 def test_wait_for_what_is_here(warm: Warm, probe: ModuleType, versus: Versus) -> None:
@@ -221,7 +223,14 @@ def test_range_tracker(order: str, versus: Versus) -> None:
             ranges.add(start, start + (100 if order == "in order" else 60))
         return (time.perf_counter_ns() - began) / count
 
-    versus(f"{count:,} adds {order}", lambda: run(RangeSet), "sortedcontainers", lambda: run(PythonRanges), at_most=0.05, rounds=5)
+    versus(
+        f"{count:,} adds {order}",
+        lambda: run(RangeSet),
+        "sortedcontainers",
+        lambda: run(PythonRanges),
+        at_most=0.05,
+        rounds=5,
+    )
 
 
 def test_range_lookup(versus: Versus) -> None:

@@ -22,7 +22,7 @@ import kithara
 from .conftest import ROOT, Versus
 
 sys.path.insert(0, str(ROOT / "tests"))
-from support.nginx import Nginx  # noqa: E402
+from support.nginx import Nginx
 
 SIZE = 256 << 20
 CHUNK = 64 << 10

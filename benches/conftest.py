@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -139,8 +139,8 @@ class Versus:
 
 
 @pytest.fixture
-def versus(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Versus]:
-    yield Versus(request.config.stash[ROWS], benchmark)
+def versus(request: pytest.FixtureRequest, benchmark: Any) -> Versus:
+    return Versus(request.config.stash[ROWS], benchmark)
 
 
 def per_call(call: Callable[[], object], count: int) -> Timed:

@@ -34,7 +34,7 @@ def test_open_gives_the_bytes_of_one_variant(name: str, store: kithara.AssetStor
 
 def test_a_playlist_by_type_alone_is_opened_as_one(store: kithara.AssetStore) -> None:
     tree = hlstrees.tree("ts")
-    rename = "location = /listen { default_type application/vnd.apple.mpegurl; alias %s; }" % tree.master
+    rename = f"location = /listen {{ default_type application/vnd.apple.mpegurl; alias {tree.master}; }}"
     with Nginx(tree.folder, rename) as server, kithara.open(server.url("listen"), variant=0) as reader:
         assert tree.variants[0].plain == reader.read()
 
