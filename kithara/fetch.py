@@ -258,10 +258,19 @@ class Filler:
             self._again(self._schedule())
 
     def _again(self, delay: float | None) -> None:
-        """Look again after *delay* seconds, if at all."""
+        """Look again after *delay* seconds, if at all. To look sooner does no harm, so an earlier timer stays set."""
+        if delay is None:
+            return
+        when = self._loop.time() + delay
         if self._timer is not None:
+            if self._timer.when() <= when:
+                return
             self._timer.cancel()
-        self._timer = None if delay is None else self._loop.call_later(delay, self.look)
+        self._timer = self._loop.call_at(when, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self.look()
 
     # ── other processes ──────────────────────────────────────────────────────────────────────
 
@@ -287,6 +296,8 @@ class Filler:
 
     def _demands(self) -> list[tuple[int, int, int]]:
         """What is missed here and in other processes, in the form of `Store.wanted`."""
+        if not self._asked:
+            return self.store.wanted()
         gaps = ((self.store.next_gap(start, stop), need) for start, stop, need in self._asked)
         return self.store.wanted() + [(*gap, need) for gap, need in gaps if gap is not None]
 
@@ -301,7 +312,8 @@ class Filler:
         if self.in_order or not self.ranges:
             self._schedule_in_order(now)
         else:
-            self._drop_stale(wanted)
+            if self._transfers:
+                self._drop_stale(wanted)
             for start, (stop, need) in wanted.items():
                 if need is not Need.AMPLE:
                     self._serve(start, stop, need, now)
@@ -567,6 +579,6 @@ def _merged(wanted: list[tuple[int, int, int]]) -> dict[int, tuple[int, Need]]:
     """Holes by where they start: how far they go at most, and the most urgent need; in the order of urgency."""
     holes: dict[int, tuple[int, Need]] = {}
     for start, stop, need in wanted:
-        known_stop, known_need = holes.get(start, (stop, Need(need)))
-        holes[start] = (max(stop, known_stop), min(Need(need), known_need))
+        known = holes.get(start)
+        holes[start] = (stop, Need(need)) if known is None else (max(stop, known[0]), min(Need(need), known[1]))
     return holes

@@ -30,7 +30,7 @@ MAX_HEAD = 64 << 10
 """Bytes of status line and headers, informational answers before it included (RFC 9110 leaves the limit to us)."""
 MAX_LENGTH = 2**63 - 1
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]|ICY) ([1-5][0-9][0-9])(?: [^\x00]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\x00\r\n]*)")
 _BODILESS = frozenset({204, 304})

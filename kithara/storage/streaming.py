@@ -38,6 +38,10 @@ CHECKPOINT_AFTER = 2.0
 DURABLE_AFTER = 10.0
 """Seconds after which a checkpoint also waits for its own rename to reach the disk."""
 
+TELL_EVERY = 0.01
+MANY = 1 << 10
+"""Seconds between two copies for other processes of what is here, once one takes more than so many bytes."""
+
 JOIN_WITHIN = 1.0
 """Seconds that opening gives another process to say how far it is, or to let go."""
 
@@ -144,6 +148,8 @@ class StreamingResource(FileResource):
         self._dirty_since: float | None = None
         self._durable_at = time.monotonic()
         self._told = False
+        self._published = (0.0, 0)  # when, and how large it was
+        self._untold = False
         self.label = self.shown
         if disk.is_remote(found.fd):
             io = "pread"  # there a mapping need not show what others write, nor a truncation
@@ -236,7 +242,7 @@ class StreamingResource(FileResource):
                 self._written += new
                 if self._dirty_since is None:
                     self._dirty_since = time.monotonic()
-                self._publish()
+                self._tell()
             return new
 
     @property
@@ -351,6 +357,9 @@ class StreamingResource(FileResource):
         """What other processes miss of what is missing here, in the form of `wanted`."""
         if self._writer is None or self.status != "active":
             return []
+        if self._untold:
+            with self._writing:
+                self._publish()
         gaps = ((self.next_gap(start, stop), need) for start, stop, need in self._following.asked())
         return [(*gap, need) for gap, need in gaps if gap is not None]
 
@@ -398,11 +407,20 @@ class StreamingResource(FileResource):
         super().fail(WriterGone("another process has replaced the cached file; open it again", url=self.label))
         self._ended()
 
+    def _tell(self) -> None:
+        """Publish what was written, now or, where that costs more than the write did, at the next `asked`."""
+        then, size = self._published
+        if size > MANY and time.monotonic() - then < TELL_EVERY:
+            self._untold = True
+        else:
+            self._publish()
+
     def _publish(self, state: State = State.ACTIVE) -> None:
         if self._writer is not None:
-            self._following.publish(
-                self._generation, self._inode, state, self.length, self.validators, self.packed_ranges()
-            )
+            runs = self.packed_ranges()
+            self._published = time.monotonic(), len(runs)
+            self._untold = False
+            self._following.publish(self._generation, self._inode, state, self.length, self.validators, runs)
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────
 
