@@ -321,8 +321,8 @@ def test_python_beside_a_blocked_reader(versus: Versus) -> None:
         reader.close()
 
     versus(
-        "Python thread beside a blocked reader", lambda: speed_beside(blocked), "alone", lambda: speed_beside(threading.Event.wait),
-        at_least=0.97, unit="/s", rounds=5,
+        "Python thread beside a blocked reader", lambda: speed_beside(blocked),
+        "alone", lambda: speed_beside(threading.Event.wait), at_least=0.97, unit="/s", rounds=5,
     )  # fmt: skip
 
 
@@ -335,6 +335,6 @@ def test_python_beside_a_reading_reader(warm: Warm, versus: Versus) -> None:
                     reader.seek(0)
 
     versus(
-        "Python thread beside 64 KiB reads", lambda: speed_beside(reading), "alone", lambda: speed_beside(threading.Event.wait),
-        at_least=0.9, unit="/s", rounds=5,
+        "Python thread beside 64 KiB reads", lambda: speed_beside(reading),
+        "alone", lambda: speed_beside(threading.Event.wait), at_least=0.9, unit="/s", rounds=5,
     )  # fmt: skip
