@@ -23,6 +23,10 @@ from .portal import portal
 from .source import WaitOutcome
 
 
+FIRST = 16 << 10
+"""Bytes asked first after a seek; each next time twice as many, up to a chunk, so that a slow source is heard early."""
+
+
 class PrefetchSource(Protocol):
     """What a `PrefetchWorker` needs of a source; every `kithara.source.Source` has it.
 
@@ -72,6 +76,8 @@ class PrefetchWorker:
             length=getattr(source, "length", None),
             forward_only=not getattr(source, "supports_seek", True),
         )
+        self._epoch = 0
+        self._size = FIRST
         self._told = asyncio.Event()
         self._asking: tuple[int, asyncio.Task[bytes | None]] | None = None
         self._stop: Callable[[], object] | None = None
@@ -125,9 +131,13 @@ class PrefetchWorker:
         try:
             while True:
                 self._told.clear()
-                epoch, offset, room = self.window.claim()
-                if room and room >= self.window.capacity // 4:
-                    await self._bring(epoch, offset, min(self._chunk, room))
+                epoch, offset, room = self.window.claim(self.window.capacity // 4)
+                if epoch != self._epoch:
+                    self._epoch = epoch
+                    self._size = FIRST
+                if room:
+                    await self._bring(epoch, offset, min(self._size, self._chunk, room))
+                    self._size = min(2 * self._size, self._chunk)
                 else:
                     await self._told.wait()
         finally:

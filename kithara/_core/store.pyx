@@ -408,6 +408,8 @@ cdef class Store:
             self.tell()
 
     cdef void tell(self) noexcept nogil:
+        if kt_load(&kt_exiting_flag):
+            return
         with gil:
             demand = self.demand
             if demand is not None:

@@ -122,15 +122,21 @@ cdef class Window(Store):
             raise ValueError(f"the length is {known}, not {length}")
         self.changed()
 
-    def claim(self) -> tuple:
+    def claim(self, int64_t least=1) -> tuple:
         """Where to go on: ``(epoch, offset, room)``. No room: wait until told; the demand comes when there is some.
 
         Looking counts as having been told, as in `wanted`. Bytes for *offset* are to be `put` with *epoch*.
+
+        Args:
+            least: Less room than this is none, unless somebody waits.
         """
+        cdef int64_t epoch, offset, room
         self._use()
         kt_lock(&self.monitor)
         self.signalled = 0
-        cdef int64_t epoch = self.turns, offset = self.head, room = self.room()
+        epoch, offset, room = self.turns, self.head, self.room()
+        if room < least and self.first_waiter == NULL:
+            room = 0
         kt_unlock(&self.monitor)
         return epoch, offset, room
 

@@ -115,6 +115,25 @@ async def test_memory_never_exceeds_the_bound() -> None:
     await consumer.close()
 
 
+async def test_the_first_bytes_after_a_seek_are_asked_in_small_pieces_that_grow() -> None:
+    source = UserSource()
+    consumer = PrefetchWorker(source, capacity=2, chunk=65536).consumer()
+    for start in (0, 180_000):
+        consumer.seek(start)
+        await consumer.next()
+        await turns(50)
+        assert [16384, 32768, 65536] == [stop - first for first, stop in source.waited if first >= start][:3]
+    await consumer.close()
+
+
+def test_a_wait_for_all_that_fits_is_served_to_its_last_byte() -> None:
+    with SyncReader(UserSource(), SMALL) as reader:
+        assert CONTENT[:1000] == reader.read(1000)
+        assert WaitOutcome.READY is reader.wait_range(1000, 4000, 5)
+        assert WaitOutcome.READY is reader.wait_range(2500, 5500, 5)
+        assert CONTENT[1000:6000] == reader.read(5000)
+
+
 @pytest.mark.parametrize("options", [{"capacity": 0}, {"chunk": 0}, {"capacity": -1}])
 def test_a_worker_without_room_is_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
