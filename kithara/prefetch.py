@@ -22,7 +22,6 @@ from .media import MediaInfo
 from .portal import portal
 from .source import WaitOutcome
 
-
 FIRST = 16 << 10
 """Bytes asked first after a seek; each next time twice as many, up to a chunk, so that a slow source is heard early."""
 

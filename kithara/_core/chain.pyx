@@ -289,20 +289,20 @@ cdef class Chain(Store):
         """Close the part unless it is in use."""
         cdef Part part = self.parts[index]
         cdef Store store
-        cdef bint idle
+        cdef bint idle, promised = not isinstance(part.source, Store)
         kt_lock(&self.monitor)
         idle = self.pieces[index].open and self.pieces[index].users == 0
         if idle:
             self.resolve()
             self.pieces[index].open = False
-            if part.source is not self.stores[index]:
+            if promised:
                 self.pieces[index].store = NULL
         kt_unlock(&self.monitor)
         if not idle:
             return 0
         store = self.stores[index]
         self.pieces[index].whole = store.status == "committed"
-        if part.source is not store:
+        if promised:
             self.stores[index] = None
         store.detach(&self.pieces[index].cursor)
         store.nudge(-1)

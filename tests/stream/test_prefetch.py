@@ -12,11 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.leaks import no_leaks
 from support.sources import CONTENT, SIZE, Gate, Torn, UserSource
 from support.waiting import Background, eventually
 
 from kithara.errors import Cancelled, Closed, InvalidSeek, SeekNotSupported, StreamError, WouldDeadlock, WriterGone
 from kithara.media import MediaInfo
+from kithara.portal import portal
 from kithara.stream import PrefetchedItem, PrefetchWorker, SyncReader, SyncReaderParams, WaitOutcome
 
 SMALL = SyncReaderParams(prefetch=4, chunk=1000)
@@ -349,6 +351,19 @@ def test_closing_the_reader_ends_its_worker() -> None:
     asked = len(source.waited)
     threading.Event().wait(0.02)
     assert asked == len(source.waited)
+
+
+def test_readers_by_the_hundred_leave_nothing_behind() -> None:
+    async def running() -> int:
+        return sum("PrefetchWorker" in repr(task) for task in asyncio.all_tasks())
+
+    with SyncReader(UserSource(), SMALL) as reader:  # the portal is up from here on
+        reader.read(1)
+    with no_leaks():
+        for _ in range(300):
+            with SyncReader(UserSource(), SMALL) as reader:
+                assert CONTENT[:10] == reader.read(10)
+        eventually(lambda: portal().run(running()) == 0)
 
 
 def test_ten_thousand_random_seeks_give_every_byte_right_in_flat_memory() -> None:
