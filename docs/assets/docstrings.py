@@ -1,4 +1,4 @@
-"""For the reference: of the Cython core, signatures are told by its stubs, and meanings by the built modules."""
+"""Docstrings for the reference: ours without the ``::`` before examples; of the Cython core from the built modules."""
 
 import importlib
 import inspect
@@ -11,9 +11,19 @@ import griffe
 EMBEDDED = re.compile(r"\A\w+(\(.*\)( -> .*)?|: .*)\n*")
 """The signature that Cython writes before a docstring."""
 
+LITERAL = re.compile(r"^::\n", re.MULTILINE)
+"""Marks what follows as literal in reStructuredText; in Markdown the indentation does."""
 
-class CythonDocstrings(griffe.Extension):
+
+class Docstrings(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, loader: griffe.GriffeLoader, **_: Any) -> None:
+        """Called with each thing that was found in the sources."""
+        self._take_from_the_build(obj, loader)
+        if not obj.is_alias and obj.docstring is not None:
+            obj.docstring.value = LITERAL.sub("", obj.docstring.value)
+
+    def _take_from_the_build(self, obj: griffe.Object, loader: griffe.GriffeLoader) -> None:
+        """What the stub of a Cython module does not tell: signatures are the stub's, meanings the module's."""
         if not obj.path.startswith("kithara._core.") or obj.is_module or obj.is_alias:
             return
         module = importlib.import_module(obj.module.path)
