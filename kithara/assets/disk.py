@@ -235,7 +235,10 @@ class DiskBackend:
             if lock is None:
                 continue  # being written, so in good hands
             with lock:
-                reason = self._fault(directory, path, resource, facts)
+                try:
+                    reason = self._fault(directory, path, resource, facts)
+                except FileNotFoundError:
+                    continue  # removed meanwhile
                 if reason is not None:
                     *parents, last = path.split("/")
                     with contextlib.suppress(FileNotFoundError), directory.down(parents) as parent:

@@ -40,10 +40,9 @@ _tables: weakref.WeakSet[LockTable] = weakref.WeakSet()
 class Lock:
     """Something held. Release it, or let `with` do so; a forgotten one is released when collected."""
 
-    __slots__ = ("__weakref__", "_finalizer", "exclusive")
+    __slots__ = ("__weakref__", "_finalizer")
 
-    def __init__(self, table: LockTable, offset: int, epoch: int, *, exclusive: bool) -> None:
-        self.exclusive = exclusive
+    def __init__(self, table: LockTable, offset: int, epoch: int) -> None:
         self._finalizer = weakref.finalize(self, table._release, offset, epoch)
         self._finalizer.atexit = False  # the kernel releases it then
 
@@ -93,7 +92,7 @@ class LockTable:
             if offset in self._counts or not self._set(fcntl.F_WRLCK, offset):
                 return None
             self._counts[offset] = -1
-            return Lock(self, offset, self._epoch, exclusive=True)
+            return Lock(self, offset, self._epoch)
 
     def try_shared(self, region: str, name: str) -> Lock | None:
         """A lock beside other shared ones, or None while somebody has it exclusively."""
@@ -103,7 +102,7 @@ class LockTable:
             if count < 0 or (count == 0 and not self._set(fcntl.F_RDLCK, offset)):
                 return None
             self._counts[offset] = count + 1
-            return Lock(self, offset, self._epoch, exclusive=False)
+            return Lock(self, offset, self._epoch)
 
     def shared(self, region: str, name: str, *, timeout: float = 2.0) -> Lock:
         """As `try_shared`, but waits out an exclusive holder (an eviction holds it for one rename).
@@ -124,11 +123,6 @@ class LockTable:
         offset = _offset(region, name)
         with self._condition:
             return offset in self._counts or self._held_elsewhere(offset)
-
-    def held_here(self, region: str, name: str) -> int:
-        """How many shared locks this table holds on it; 0 when it is free or held exclusively."""
-        with self._condition:
-            return max(0, self._counts.get(_offset(region, name), 0))
 
     def _release(self, offset: int, epoch: int) -> None:
         with self._condition:

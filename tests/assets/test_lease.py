@@ -49,7 +49,7 @@ def test_the_last_of_two_readers_frees_the_asset(table, other):
     first.release()
     first.release()
     assert other.try_exclusive(PIN, "a") is None
-    assert table.held_here(PIN, "a") == 1
+    assert other.is_held(PIN, "a")
     second.release()
     assert other.try_exclusive(PIN, "a") is not None
 
