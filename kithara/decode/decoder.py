@@ -68,7 +68,7 @@ class Decoder:
         self._resampling: tuple[tuple[int, Quality], ...] = ()
         if gapless not in ("media", "codec", "off"):
             raise ValueError(f"gapless={gapless!r}: expected 'media', 'codec' or 'off'")
-        self._input: Input | None = open_input(what, variant)
+        self._input = open_input(what, variant)
         try:
             self._view, demuxer = _demuxer(self._input, media)
             self._engine: Engine | Resampled = Engine(demuxer, gapless)
@@ -294,7 +294,7 @@ class Decoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A recipe: what it reads (see `kithara.open`), its options and position. No connection, no codec is sent."""
-        if self._input is None:
+        if self._input.closed:
             raise Closed("the decoder is closed", operation="pickling")
         options = (self._dtype.name, self._gapless, self._hint, self._variant, self._resampling)
         return _made_again, (self._input.reader, *options, self._position)
@@ -302,7 +302,7 @@ class Decoder:
     def resampled_to(self, rate: int, *, quality: Quality = "hq") -> Decoder:
         """A decoder of the same at *rate* frames a second, by soxr if it is installed, else by swresample.
 
-        Positions of the new one count at its rate. It takes over what this one opened: closing it closes both.
+        Positions of the new one count at its rate. Both read from what this one opened: closing either closes both.
         """
         with self._using():
             other = Decoder.__new__(Decoder)
@@ -310,7 +310,8 @@ class Decoder:
             other._lock = self._lock
             other._dtype, other._view = self._dtype, self._view
             other._engine = Resampled(self._engine, rate, quality)
-            other._input, self._input = self._input, None
+            other._input = self._input
+            other._input.users += 1
             other._gapless, other._hint, other._variant = self._gapless, self._hint, self._variant
             other._resampling = (*self._resampling, (rate, quality))
             other._position, other._exact, other._epoch = 0, True, self._epoch
@@ -328,7 +329,7 @@ class Decoder:
         else:
             self._lock.acquire()
         try:
-            if self._closed:
+            if self.closed:
                 raise Closed("the decoder is closed", operation="decoding")
             yield
         finally:
@@ -336,7 +337,7 @@ class Decoder:
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        return self._closed or self._input.closed
 
     def close(self) -> None:
         """Let go of the codec and of what the decoder opened. Idempotent; ends a read that waits elsewhere."""
@@ -346,18 +347,15 @@ class Decoder:
         while not self._lock.acquire(timeout=0.02):
             self._view.interrupt()
         try:
-            source, self._input = self._input, None
             if isinstance(self._view, SegmentsDemuxer):
                 self._view.close()
-            if source is not None:
-                source.close()
+            self._input.close()
         finally:
             self._lock.release()
 
     def _own(self) -> None:
         """Close the caller's object with this one."""
-        if self._input is not None:
-            self._input.owned = True
+        self._input.owned = True
 
     def __enter__(self) -> Self:
         return self
@@ -370,12 +368,15 @@ class Decoder:
 
     def __del__(self) -> None:
         source = getattr(self, "_input", None)
-        if source is not None and source.owned and not self._closed:
+        if source is None or self.closed:
+            return
+        source.users -= 1
+        if source.owned and not source.users:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.close()
 
     def __repr__(self) -> str:
-        if self._closed:
+        if self.closed:
             return "<kithara.Decoder closed>"
         spec, track = self.spec, self._engine.demuxer.track
         return f"<kithara.Decoder {track.codec} in {track.container}, {spec.rate} Hz, {spec.channels} channels>"

@@ -21,18 +21,24 @@ class Input:
         reader: A file-like object.
         owned: We opened it, so we close it.
         hint: What its name or its server says it is.
+        closed: Whoever decodes from it, at whatever rate, is done.
+        users: How many decoders share it.
     """
 
-    __slots__ = ("hint", "owned", "reader")
+    __slots__ = ("closed", "hint", "owned", "reader", "users")
 
     def __init__(self, reader: Any, *, owned: bool, hint: MediaInfo | None) -> None:
         self.reader = reader
         self.owned = owned
         self.hint = hint
+        self.closed = False
+        self.users = 1
 
     def close(self) -> None:
-        if self.owned:
-            self.reader.close()
+        if not self.closed:
+            self.closed = True
+            if self.owned:
+                self.reader.close()
 
 
 def open_input(what: Any, variant: int | None = None) -> Input:

@@ -57,6 +57,9 @@ class Writer:
         start = offset = getattr(self._response, "start", 0)
         stop: int | None = getattr(self._response, "stop", None)
         total = None if stop is None else stop - start
+        told = getattr(getattr(self._response, "representation", None), "total", None)
+        if told is not None and self._store.length is None:
+            self._store.set_length(told)  # readers know the end before it comes
         async for chunk in self._response:
             self._store.write_at(offset, chunk)
             offset += len(chunk)

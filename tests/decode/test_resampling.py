@@ -9,6 +9,7 @@ import pytest
 from support import corpus
 
 import kithara.decode as decode
+from kithara.errors import Closed
 
 RATES = [16_000, 48_000, 44_100 * 2]
 
@@ -95,3 +96,15 @@ def test_a_stream_plays_at_the_rate_of_the_card():
 def test_a_rate_that_makes_no_sense_is_refused(rate):
     with decode.Decoder(corpus.file("flac").path) as decoder, pytest.raises(ValueError, match="rate"):
         decoder.resampled_to(rate)
+
+
+def test_closing_either_closes_both() -> None:
+    path = corpus.file("wav-16").path
+    with decode.Decoder(path) as original:
+        resampled = original.resampled_to(16_000)
+        assert (100, 2) == resampled.read(100).shape
+    assert resampled.closed
+    with pytest.raises(Closed):
+        resampled.read(1)
+    with decode.Decoder(path).resampled_to(16_000) as alone:
+        assert (100, 2) == alone.read(100).shape

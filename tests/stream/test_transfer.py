@@ -9,7 +9,9 @@ import pytest
 from support.sources import CONTENT, Torn
 
 from kithara._core.resource import MemoryResource
+from kithara.cli.origin import Origin
 from kithara.errors import HttpStatus
+from kithara.net import HttpClient
 from kithara.stream import Reader, Writer
 
 SIZE = 20_000
@@ -106,3 +108,12 @@ async def test_a_reader_raises_what_the_store_failed_of() -> None:
 def test_what_is_no_range_is_refused(start: int, stop: int | None) -> None:
     with pytest.raises(ValueError, match="not a range"):
         Reader(MemoryResource(), start, stop)
+
+
+async def test_a_real_answer_leaves_a_store_that_knows_its_end() -> None:
+    store = MemoryResource()
+    with Origin({"body": CONTENT[:SIZE]}) as origin:
+        async with HttpClient() as client, client.stream(origin.url("body")) as answer:
+            assert SIZE == await Writer(store, answer).run()
+    assert ("committed", SIZE) == (store.status, store.length)
+    assert CONTENT[:SIZE] == b"".join([chunk async for chunk in Reader(store)])
