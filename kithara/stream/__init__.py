@@ -18,10 +18,6 @@ from ..errors import StreamError as StreamError
 from ..io import SyncReader as SyncReader
 from ..io import SyncReaderParams as SyncReaderParams
 from ..media import MediaInfo as MediaInfo
-from ..prefetch import PrefetchConsumer as PrefetchConsumer
-from ..prefetch import PrefetchedItem as PrefetchedItem
-from ..prefetch import PrefetchSource as PrefetchSource
-from ..prefetch import PrefetchWorker as PrefetchWorker
 from ..source import OpenedSource as OpenedSource
 from ..source import Source as Source
 from ..source import SourceFactory as SourceFactory
@@ -36,6 +32,10 @@ from .message import Event as Event
 from .message import Message as Message
 from .message import SeekBytes as SeekBytes
 from .message import StreamMsg as StreamMsg
+from .prefetch import PrefetchConsumer as PrefetchConsumer
+from .prefetch import PrefetchedItem as PrefetchedItem
+from .prefetch import PrefetchSource as PrefetchSource
+from .prefetch import PrefetchWorker as PrefetchWorker
 from .transfer import Reader as Reader
 from .transfer import Writer as Writer
 
