@@ -176,7 +176,8 @@ class Engine(Pour):
             if isinstance(data, Mark):
                 if data.track is None:
                     self.bad += 1
-                    yield _silence(min(self._ticks_to_frames(data.lost), MAX_GAP * self.spec.rate))
+                    rate = self.rate if self._live else self.demuxer.track.rate  # ahead of the first frame these are ticks
+                    yield _silence(min(self._ticks_to_frames(data.lost), MAX_GAP * rate))
                     continue
                 if data.track.codec != codec.track.codec or data.track.config != codec.track.config:
                     yield from codec.drain()
