@@ -176,7 +176,8 @@ class Engine(Pour):
             if isinstance(data, Mark):
                 if data.track is None:
                     self.bad += 1
-                    rate = self.rate if self._live else self.demuxer.track.rate  # ahead of the first frame these are ticks
+                    # Ahead of the first frame nothing is scaled yet: these are the track's ticks.
+                    rate = self.rate if self._live else self.demuxer.track.rate
                     yield _silence(min(self._ticks_to_frames(data.lost), MAX_GAP * rate))
                     continue
                 if data.track.codec != codec.track.codec or data.track.config != codec.track.config:
