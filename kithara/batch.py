@@ -12,8 +12,8 @@ All processes of a node share the cache in its directory: what one has fetched, 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from . import opening
@@ -31,9 +31,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What `ForEach` gives instead of a result where it was told to go on: the URL as given, and why."""
+    """What `ForEach` gives instead of a result where it was told to go on: the URL as given, and why.
 
-    url: str
+    The URL is not shown; the error shows it without secrets.
+    """
+
+    url: str = field(repr=False)
     error: KitharaError
 
 
@@ -83,17 +86,18 @@ class ForEach(Generic[T]):
             return Failure(url, exc)
 
 
-def by_file(urls: Iterable[str], parts: int) -> list[list[str]]:
+def by_file(urls: Iterable[str], parts: int, *, query: Collection[str] = ()) -> list[list[str]]:
     """*urls* in at most *parts* lists of about the same length, all that name one file in the same list.
 
-    URLs that differ in their query only name one file, as in the cache. No two processes then fetch the same.
+    URLs that differ in their query only name one file, as in the cache, unless *query* names what counts of it (see
+    `kithara.FileOptions`). No two processes then fetch the same.
     """
     if parts < 1:
         raise ValueError(f"parts={parts}: must be at least 1")
     files: dict[str, list[str]] = {}
     for url in urls:
         remote = url.lower().startswith(("http:", "https:"))
-        files.setdefault(ResourceKey.from_url(url).path if remote else url, []).append(url)
+        files.setdefault(ResourceKey.from_url(url, query=query).path if remote else url, []).append(url)
     lists: list[list[str]] = [[] for _ in range(parts)]
     for same in sorted(files.values(), key=len, reverse=True):
         min(lists, key=len).extend(same)

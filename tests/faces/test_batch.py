@@ -76,6 +76,18 @@ def test_lists_are_parted_so_that_a_file_is_in_one_part():
     assert max(map(len, parts)) - min(map(len, parts)) <= 8
 
 
+def test_a_query_that_counts_tells_files_apart():
+    urls = [f"http://host/a?id={number}" for number in range(4)]
+    assert [4] == [len(part) for part in by_file(urls, 2)]
+    assert [2, 2] == [len(part) for part in by_file(urls, 2, query=("id",))]
+
+
+def test_a_failure_shows_no_secrets(origin, cache):
+    failure = ForEach(frames, store=cache, on_error="return")(origin.url("nothing.wav?token=hidden"))
+    assert "token=hidden" in failure.url
+    assert "hidden" not in repr(failure)
+
+
 def test_there_are_no_empty_parts():
     assert [["a"]] == by_file(["a"], 4)
     assert [] == by_file([], 4)
