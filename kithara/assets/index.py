@@ -206,6 +206,10 @@ class Index:
     def enter(self, name: str, path: str, label: str | None = None) -> bool:
         """Have rows for the resource *path* of *name*, of no size where there were none; whether the asset is new."""
         new = False
+        known = "SELECT 1 FROM resources JOIN assets ON name = asset WHERE asset = ? AND path = ?"
+        with self._lock, self._database() as db:
+            if db.execute(known, (name, path)).fetchone():
+                return False  # by far the most often; no write then
         with self._lock, self._database() as db, _transaction(db):
             self._counter += 1
             new = db.execute("SELECT 1 FROM assets WHERE name = ?", (name,)).fetchone() is None

@@ -11,6 +11,7 @@ a checksum tells a torn record, which is simply looked at again.
 from __future__ import annotations
 
 import enum
+import itertools
 import os
 import struct
 import uuid
@@ -139,12 +140,16 @@ class LivePage:
         if crc != zlib.crc32(content[4:]) or state not in list(State):
             return None
         validators = Validators.from_json(content[_HEAD.size : _HEAD.size + size].decode("utf-8", "replace"))
-        if validators is None:
+        runs = content[_HEAD.size + size :]
+        edges = [edge for run in _RUN.iter_unpack(runs) for edge in run]
+        in_order = all(before < after for before, after in itertools.pairwise(edges))
+        within = not edges or (edges[0] >= 0 and (length < 0 or edges[-1] <= length))
+        if validators is None or not in_order or not within:
             return None
         self._last = content
         return Record(
             generation=generation, inode=inode, state=State(state), length=None if length < 0 else length,
-            validators=validators, ranges=tuple(_RUN.iter_unpack(content[_HEAD.size + size :])),
+            validators=validators, ranges=tuple(_RUN.iter_unpack(runs)),
         )  # fmt: skip
 
     def ask(self, slot: int, demands: Sequence[Demand]) -> None:
