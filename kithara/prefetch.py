@@ -7,6 +7,7 @@ any thread, or a consumer in a task, takes them out. This is how a user's own so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import threading
 import weakref
@@ -16,7 +17,7 @@ from typing import Any, Protocol, Self
 
 from ._core.reader import SyncReader, adapt_sources_with
 from ._core.window import Window
-from .errors import Cancelled, StreamError, WriterGone
+from .errors import Cancelled, ForkedHandle, StreamError, WriterGone
 from .io import CHUNK, ChunkReader, SyncReaderParams
 from .media import MediaInfo
 from .portal import portal
@@ -140,7 +141,8 @@ class PrefetchWorker:
                 else:
                     await self._told.wait()
         finally:
-            self.window.fail(WriterGone("whoever brought the bytes has ended", operation="reading"))
+            with contextlib.suppress(ForkedHandle):  # in a child the collector may end what the parent goes on with
+                self.window.fail(WriterGone("whoever brought the bytes has ended", operation="reading"))
 
     async def _bring(self, epoch: int, offset: int, size: int) -> None:
         """Put the next bytes of the source into the window, or say how it ended, unless *epoch* is over by then."""

@@ -86,7 +86,7 @@ class ByteStream(Generic[T]):
         self._params = params or StreamParams()
         self._with_events = events
         self._subscription: Subscription | None = bus.subscribe() if events and bus is not None else None
-        self._event: asyncio.Future[object] | None = None
+        self._event: asyncio.Future[object | None] | None = None
         self._controls: collections.deque[SeekBytes] = collections.deque()
         self._chunks: ChunkReader | None = None
         self._worker: PrefetchWorker | None = None
@@ -152,7 +152,7 @@ class ByteStream(Generic[T]):
                 reader = SyncReader(self._worker.window, hasty)
                 self._worker.start()
             self._chunks = ChunkReader(reader, self._params.chunk)
-            self._finalize = weakref.finalize(self, _end, self._chunks, self._worker)
+            self._finalize = weakref.finalize(self, _end, self._chunks, self._worker, self._subscription)
             self._finalize.atexit = False
         return self._chunks
 
@@ -160,9 +160,7 @@ class ByteStream(Generic[T]):
         self._over = True
         if self._finalize is not None:
             self._finalize()
-        if self._event is not None:
-            self._event.cancel()
-        if self._subscription is not None:
+        elif self._subscription is not None:
             self._subscription.close()
 
     async def _next(self) -> T | None:
@@ -191,11 +189,14 @@ class ByteStream(Generic[T]):
     def _take_event(self) -> object | None:
         if self._subscription is None:
             return None
-        if self._event is not None and self._event.done():
-            event, self._event = self._event, None
-            if not event.cancelled():
-                return event.result()
-        return self._subscription.get_nowait() if self._event is None else None
+        if self._event is None:
+            return self._subscription.get_nowait()
+        if not self._event.done():
+            return None
+        event, self._event = self._event.result(), None
+        if event is None:  # the bus is closed
+            self._subscription = None
+        return event
 
     async def _changed(self, chunks: ChunkReader) -> None:
         if self._subscription is None:
@@ -255,14 +256,14 @@ def _parted(source: Source | StreamSource[Source] | OpenedSource[Source]) -> tup
     return source, None
 
 
-async def _first(subscription: Subscription) -> object:
-    try:
-        return await anext(subscription)
-    except StopAsyncIteration:
-        return await asyncio.get_running_loop().create_future()  # no event will come; what waits is cancelled
+async def _first(subscription: Subscription) -> object | None:
+    """The next event, or None when no more will come."""
+    return await anext(subscription, None)
 
 
-def _end(chunks: ChunkReader, worker: PrefetchWorker | None) -> None:
+def _end(chunks: ChunkReader, worker: PrefetchWorker | None, subscription: Subscription | None) -> None:
     chunks.close()
     if worker is not None:
         worker.stop()
+    if subscription is not None:
+        subscription.close()  # and whoever waits for its next event ends

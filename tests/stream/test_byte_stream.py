@@ -304,6 +304,36 @@ async def test_with_events_it_tells_data_seeks_and_events_apart() -> None:
     assert CONTENT[1500:3000] == b"".join(message.data for message in rest if isinstance(message, Data))
 
 
+async def test_dropping_a_consumer_that_waits_for_events_ends_that_too() -> None:
+    gate = Gate()
+    stream = ByteStream(OpenedSource(UserSource(pause=gate), EventBus()), SMALL, events=True)
+    reading = asyncio.ensure_future(anext(stream))
+    await gate.reached.wait()
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert tasks()
+    del stream, reading
+    gc.collect()
+    await turns()
+    assert set() == tasks()
+
+
+async def test_a_bus_that_closes_leaves_the_bytes_flowing() -> None:
+    bus = EventBus()
+    gate = Gate(until=1000)
+    async with ByteStream(
+        OpenedSource(UserSource(content=CONTENT[:3000], pause=gate), bus), SMALL, events=True
+    ) as stream:
+        assert Data(CONTENT[:1000]) == await anext(stream)
+        waiting = asyncio.ensure_future(anext(stream))
+        await gate.reached.wait()
+        bus.publish("last")
+        bus.close()
+        assert Event("last") == await waiting
+        gate.open(3000)
+        assert CONTENT[1000:3000] == b"".join([message.data async for message in stream if isinstance(message, Data)])
+
+
 async def test_a_seek_while_waiting_is_told_before_the_bytes_of_the_new_place() -> None:
     gate = Gate(until=1000)
     async with ByteStream(UserSource(pause=gate), SMALL, events=True) as stream:
