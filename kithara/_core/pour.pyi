@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,7 +16,13 @@ class Pour:
     channels: int
     rate: int
     planar: bool
+    end_tick: int | None
+    bad_in_row: int
     def adapt(self, frame: Any) -> tuple[Buffer, ...]: ...
+    def mark_end(self) -> None: ...
+    def plain(
+        self, packets: Any, demuxer: Any, new_packet: Any, decode: Any, damage: tuple[type[Exception], ...]
+    ) -> Generator[Any, None, tuple[Any, int, Exception | None] | None]: ...
     def drop(self) -> None: ...
     def skip(self, count: int) -> None: ...
     def pour(self, out: Buffer | NDArray[Any], at: int, count: int, dtype: int) -> int: ...

@@ -19,11 +19,13 @@ cdef class Pour:
         end: The raw clock behind the last one to give, or -1.
         left: Frames of the one taken up that are still to give.
         format, planar, lanes, channels, rate: What frames are like; another one is shown to `adapt`.
+        end_tick: What *end* was made of; `mark_end` is called when the demuxer says otherwise.
+        bad_in_row: Damaged packets since the last good one.
     """
 
-    cdef public object stream
+    cdef public object stream, end_tick
     cdef public int64_t raw, wanted, end, left
-    cdef public int format, lanes, channels, rate
+    cdef public int format, lanes, channels, rate, bad_in_row
     cdef public bint planar
     cdef int64_t offset
     cdef object frame
@@ -34,6 +36,33 @@ cdef class Pour:
     def adapt(self, frame):
         """The planes to use of a *frame* that is not what was expected; may set the attributes first, or raise."""
         raise NotImplementedError
+
+    def mark_end(self):
+        """Take over where the demuxer says that the audio ends."""
+        raise NotImplementedError
+
+    def plain(self, packets, demuxer, new_packet, decode, damage):
+        """The frames of *packets* as long as nothing is special: the loop in which decoding spends its time.
+
+        Returns ``(data, samples, error)`` at a mark (samples -1), an empty packet or one that *decode* refuses with one of
+        the exceptions *damage*; None at the end.
+        """
+        cdef object data, samples, packet, frames, frame
+        for data, samples in packets:
+            if samples == -1 or not len(data):
+                return data, samples, None
+            packet = new_packet(len(data))  # owns its bytes, with the padding that FFmpeg reads past their end
+            packet.update(data)
+            try:
+                frames = decode(packet)
+            except damage as error:
+                return data, samples, error
+            if demuxer.end != self.end_tick:
+                self.mark_end()
+            for frame in frames:
+                self.bad_in_row = 0
+                yield frame
+        return None
 
     def drop(self):
         """Let go of the frame taken up."""

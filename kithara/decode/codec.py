@@ -20,7 +20,12 @@ from ..errors import DecodeError, UnsupportedMedia
 from .pcm import RAW_FORMATS
 from .track import Track
 
-__all__ = ["Codec", "Frame", "RawFrame", "open_codec"]
+__all__ = ["DAMAGE", "Codec", "Frame", "RawFrame", "new_packet", "open_codec"]
+
+DAMAGE = (av.error.FFmpegError, ValueError)
+"""What PyAV raises for what it cannot decode."""
+new_packet: Any = av.Packet
+"""``new_packet(size)``, filled by its ``update(data)``: it has the padding that FFmpeg reads past its end."""
 
 _NAMES = {
     "aac": "aac",
@@ -79,6 +84,7 @@ class Codec:
         rate, channels, layout: Of what it emits, known after the first frame.
         format, planar, lanes: The code of its samples, whether each channel has its own plane, how many planes.
         watched: Whether its frames may change without their planes or their rate showing it.
+        plain: Packets, as `new_packet` makes them, may go straight to `decode_packet`: its frames need nothing done.
     """
 
     def __init__(self, track: Track) -> None:
@@ -90,6 +96,12 @@ class Codec:
         self.planar = False
         self.lanes = 1
         self.watched = False
+        self.plain = False
+        self.decode_packet: Any = None
+
+    def refusal(self, error: Exception) -> DecodeError:
+        """What is raised for a packet that the decoder refuses with *error*."""
+        return DecodeError(f"damaged {self.track.codec} packet: {error}")
 
     def look(self, frame: Any) -> None:
         """Take over what *frame* is like: format, rate, channels."""
@@ -155,17 +167,21 @@ class LibavCodec(Codec):
             if track.channels:
                 context.layout = f"{track.channels}c" if track.channels > 2 else ("mono", "stereo")[track.channels - 1]
             context.open()
-        except (av.error.FFmpegError, ValueError) as exc:
+        except DAMAGE as exc:
             raise DecodeError(f"the {track.codec} decoder refuses the stream's configuration: {exc}") from exc
         self._context = context
+        self.decode_packet = context.decode
+        self.plain = False  # until the first packet was looked at
 
     def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
-        packet: Any = av.Packet(len(data))  # owns its bytes, with the padding that FFmpeg reads past their end
+        if not len(data):
+            raise DecodeError(f"an empty {self.track.codec} packet")  # which to FFmpeg would mean the end
+        packet = new_packet(len(data))
         packet.update(data)
         try:
             frames: Sequence[Any] = self._context.decode(packet)
-        except (av.error.FFmpegError, ValueError) as exc:
-            raise DecodeError(f"damaged {self.track.codec} packet: {exc}") from exc
+        except DAMAGE as exc:
+            raise self.refusal(exc) from exc
         if self._target is not None:
             frames = self._converted(frames)
         if self.watched:
@@ -173,7 +189,8 @@ class LibavCodec(Codec):
                 self.look(frame)
         if self._priming:  # Vorbis' first packet gives nothing true, only the window the second one needs
             self._priming = False
-            return ()
+            frames = ()
+        self.plain = not (self.watched or self._target)
         return frames
 
     def look(self, frame: Any) -> None:
@@ -194,6 +211,7 @@ class LibavCodec(Codec):
     def conform(self, rate: int, channels: int) -> None:
         layout = f"{channels}c" if channels > 2 else ("mono", "stereo")[channels - 1]
         self._target = (rate, channels, layout)
+        self.plain = False
 
     def _converted(self, frames: Sequence[Any]) -> Sequence[Any]:
         rate, channels, layout = self._target or (0, 0, "")
@@ -207,7 +225,7 @@ class LibavCodec(Codec):
             frame.pts = None
             try:
                 out += self._resampler.resample(frame)
-            except (av.error.FFmpegError, ValueError) as exc:
+            except DAMAGE as exc:
                 raise DecodeError(f"{frame.sample_rate} Hz cannot become {rate} Hz: {exc}") from exc
         return out
 
@@ -215,7 +233,7 @@ class LibavCodec(Codec):
         try:
             frames: Sequence[Any] = self._context.decode(None)
             return frames
-        except (av.error.FFmpegError, ValueError):
+        except DAMAGE:
             return ()  # it held nothing that can still be had
 
     def reset(self) -> None:
@@ -224,6 +242,7 @@ class LibavCodec(Codec):
         else:
             self._context.flush_buffers()
             self._priming = self.track.codec == "vorbis"
+            self.plain = False
 
     def preroll(self, samples: int) -> int:
         if self.track.codec == "aac" and samples > 1024:

@@ -14,7 +14,7 @@ from typing_extensions import Buffer
 from .._core.pcm import DTYPES
 from .._core.pour import Pour
 from ..errors import DecodeError
-from .codec import Codec, Frame, RawFrame, open_codec
+from .codec import DAMAGE, Codec, Frame, RawFrame, new_packet, open_codec
 from .gapless import CODEC_PRIMING, SBR_DELAY, Gapless, GaplessMode
 from .pcm import LAYOUTS, Array, PcmSpec
 from .track import Demuxer, Mark, Track
@@ -23,6 +23,7 @@ __all__ = ["Engine"]
 
 MAX_BAD = 64
 """Damaged packets in a row, none good between, that end the decoding."""
+END = (None, 0)
 MAX_GAP = 600
 """Seconds of missing media that silence stands for; more is a broken clock."""
 _GRID = {"aac", "mp3", "mp2", "opus", "ac3", "eac3"}
@@ -43,13 +44,11 @@ class Engine(Pour):
         self.demuxer = demuxer
         self.codec: Codec = open_codec(demuxer.track)
         self.bad = 0
-        self._bad_in_row = 0
         self._mode = gapless
         self._packet = 0  # frames that a packet of the grid's codecs gives
         self._scale = (1, 1)  # output frames for ticks
         self._lead = 0
         self._live = False
-        self._end_tick: int | None = None  # what `end` was made of
         self.stream = self._frames()
         self._meet()
 
@@ -79,7 +78,7 @@ class Engine(Pour):
         self.stream = itertools.chain((frame,), self.stream)
         self.raw = self._ticks_to_frames(silent)
         self._set_lead()
-        self._mark_end()
+        self.mark_end()
         self.gapless = self._describe_gapless()
         self.wanted = self._lead
         if self.raw:  # damage at the very start: what was lost is silence
@@ -114,9 +113,9 @@ class Engine(Pour):
     def position(self) -> int:
         return self.wanted - self._lead
 
-    def _mark_end(self) -> None:
+    def mark_end(self) -> None:
         """Take over where the demuxer says that the true audio ends."""
-        tick = self._end_tick = self.demuxer.end
+        tick = self.end_tick = self.demuxer.end
         if tick is not None and self._mode != "off":
             late = self.demuxer.track.sbr_delay and self._packet == 2048
             self.end = self._ticks_to_frames(tick) + (2 * SBR_DELAY if late else 0)
@@ -129,8 +128,8 @@ class Engine(Pour):
     @property
     def known_frames(self) -> int | None:
         """`frames` as far as it is known without looking."""
-        if self.demuxer.end != self._end_tick:
-            self._mark_end()
+        if self.demuxer.end != self.end_tick:
+            self.mark_end()
         return None if self.end < 0 else max(self.end - self._lead, 0)
 
     def land(self, position: int, *, exact: bool = True) -> bool:
@@ -171,44 +170,62 @@ class Engine(Pour):
 
     def _frames(self) -> Iterator[Frame]:
         """What the codec emits, from the demuxer's place on; a frame without planes for what is damaged."""
-        codec, demuxer = self.codec, self.demuxer
-        for data, samples in demuxer.packets():
+        demuxer = self.demuxer
+        packets = iter(demuxer.packets())
+        while True:
+            codec = self.codec
+            if codec.plain:
+                found = yield from self.plain(packets, demuxer, new_packet, codec.decode_packet, DAMAGE)
+                if found is None:
+                    break
+                data, samples, error = found
+            else:
+                data, samples = next(packets, END)
+                if data is None:
+                    break
+                error = None
             if isinstance(data, Mark):
-                if data.track is None:
-                    self.bad += 1
-                    # Ahead of the first frame nothing is scaled yet: these are the track's ticks.
-                    rate = self.rate if self._live else self.demuxer.track.rate
-                    yield _silence(min(self._ticks_to_frames(data.lost), MAX_GAP * rate))
-                    continue
-                if data.track.codec != codec.track.codec or data.track.config != codec.track.config:
-                    yield from codec.drain()
-                    codec = self._change(data.track)
-                if gap := self._gap(data):
-                    yield _silence(gap)
+                yield from self._marked(data)
                 continue
             try:
+                if error is not None:
+                    raise codec.refusal(error) from error
                 frames = codec.decode(data, samples)
             except DecodeError as exc:
                 self._count_bad(exc)
                 if samples:
                     yield _silence(self._packet or self._ticks_to_frames(samples))
                 continue
-            if demuxer.end != self._end_tick:
-                self._mark_end()
+            if demuxer.end != self.end_tick:
+                self.mark_end()
             if frames:
-                self._bad_in_row = 0
+                self.bad_in_row = 0
                 if codec.format != self.format and self._live:
                     self.rate = 0  # no frame's: the first of them is shown to `adapt`
                 yield from frames
-        yield from codec.drain()
+        yield from self.codec.drain()
 
-    def _change(self, track: Track) -> Codec:
+    def _marked(self, mark: Mark) -> Iterator[Frame]:
+        """What a mark calls for: silence for what is missing, another codec."""
+        track, codec = mark.track, self.codec
+        if track is None:
+            self.bad += 1
+            # Ahead of the first frame nothing is scaled yet: these are the track's ticks.
+            rate = self.spec.rate if self._live else self.demuxer.track.rate
+            yield _silence(min(self._ticks_to_frames(mark.lost), MAX_GAP * rate))
+            return
+        if track.codec != codec.track.codec or track.config != codec.track.config:
+            yield from codec.drain()
+            self._change(track)
+        if gap := self._gap(mark):
+            yield _silence(gap)
+
+    def _change(self, track: Track) -> None:
         """Go on with packets of *track*, in the rate and channels that the stream began with."""
         self.codec = open_codec(track)
         self._packet = 0  # its packets may be of another length: no grid until a decoder is opened anew
         if self._live:
             self.codec.conform(self.spec.rate, self.spec.channels)
-        return self.codec
 
     def _gap(self, mark: Mark) -> int:
         """Frames that are missing before *mark*; where it says that some came twice, the clock is set back."""
@@ -222,9 +239,9 @@ class Engine(Pour):
 
     def _count_bad(self, error: DecodeError) -> None:
         self.bad += 1
-        self._bad_in_row += 1
-        if self._bad_in_row > MAX_BAD:
-            raise DecodeError(f"{self._bad_in_row} damaged packets in a row; the last: {error}") from error
+        self.bad_in_row += 1
+        if self.bad_in_row > MAX_BAD:
+            raise DecodeError(f"{self.bad_in_row} damaged packets in a row; the last: {error}") from error
 
     def fill(self, out: Array, at: int, count: int) -> int:
         """Put up to *count* frames into *out* from its frame *at* on; fewer only at the end. Waits for bytes.

@@ -29,6 +29,10 @@ class Fragment(NamedTuple):
 
     tick: int | None
     samples: list[tuple[int, int, int]]
+    last: int
+    """Where the bytes of all of them end."""
+    length: int
+    """Ticks of all of them."""
 
 
 def read_fragment(data: bytes, moof: iso.Box, offset: int, sound: iso.SoundTrack) -> Fragment:
@@ -46,6 +50,7 @@ def read_fragment(data: bytes, moof: iso.Box, offset: int, sound: iso.SoundTrack
 def _read_fragment(data: bytes, moof: iso.Box, offset: int, sound: iso.SoundTrack) -> Fragment:
     tick: int | None = None
     samples: list[tuple[int, int, int]] = []
+    last = length = 0
     for traf in iso.children(data, moof, b"traf"):
         tfhd = iso.child(data, traf, b"tfhd")
         if tfhd is None:
@@ -69,14 +74,15 @@ def _read_fragment(data: bytes, moof: iso.Box, offset: int, sound: iso.SoundTrac
             tick = struct.unpack_from(">Q" if data[tfdt.start] else ">I", data, tfdt.start + 4)[0]
         place = base
         for trun in iso.children(data, traf, b"trun"):
-            place = _read_run(data, trun, base, place, duration, size, samples)
-    return Fragment(tick, samples)
+            place, ticks = _read_run(data, trun, base, place, duration, size, samples)
+            last, length = max(last, place), length + ticks
+    return Fragment(tick, samples, last, length)
 
 
 def _read_run(
     data: bytes, trun: iso.Box, base: int, place: int, duration: int, size: int, samples: list[tuple[int, int, int]]
-) -> int:
-    """Append a track run's packets; returns where the next run's begin unless it says otherwise."""
+) -> tuple[int, int]:
+    """Append a track run's packets; returns where they end, and so the next run's begin, and their ticks."""
     flags, count = struct.unpack_from(">II", data, trun.start)
     flags &= 0xFFFFFF
     at = trun.start + 8
@@ -96,13 +102,12 @@ def _read_run(
     sizes = words[:, 1 if fields[0] else 0] if fields[1] else np.full(count, size, np.int64)
     ends = place + np.cumsum(sizes)
     samples += zip((ends - sizes).tolist(), sizes.tolist(), lengths.tolist(), strict=True)
-    return int(ends[-1]) if count else place
+    return int(ends[-1]) if count else place, int(lengths.sum())
 
 
-def gathered(view: ByteView, places: list[tuple[int, int, int]]) -> Iterator[Packet]:
-    """The packets at *places* (offset, size, ticks), read in runs; ends early where the body does."""
+def gathered(view: ByteView, places: list[tuple[int, int, int]], last: int) -> Iterator[Packet]:
+    """The packets at *places* (offset, size, ticks), none behind *last*, read in runs; ends where the body does."""
     at, count = 0, len(places)
-    last = max((offset + size for offset, size, _ in places), default=0)
     while at < count:
         base, size, _ = places[at]
         data = view.some(base, size, min(max(size, last - base), CHUNK))
@@ -156,12 +161,12 @@ class FragmentedDemuxer(Demuxer):
         )
         self._total_told = told
         self._size = found[2] - found[0] + sum(size for _, size, _ in found[1].samples)
-        self._density = self._size / max(sum(length for _, _, length in found[1].samples), 1)
+        self._density = self._size / max(found[1].length, 1)
         if timing.sbr_delay:
             self.end = timing.end
         elif len(self._sidx) > 1:
             # An index may count what is presented, so without the lead: the first fragment's own length shows it.
-            missing = sum(length for _, _, length in found[1].samples) - self._sidx[1].tick
+            missing = found[1].length - self._sidx[1].tick
             if missing in (0, timing.lead):
                 self.end = total + missing
 
@@ -253,18 +258,17 @@ class FragmentedDemuxer(Demuxer):
             if (body := self._box(after)) is not None and body[0] == b"mdat":
                 after += body[2]  # looked at now: a reader that only goes forward cannot come back for it
             places = fragment.samples
-            last = max((offset + size for offset, size, _ in places), default=0)
-            length = sum(ticks for _, _, ticks in places)
+            last, length = fragment.last, fragment.length
             # A packet that is told to be shorter than the others is the last one: padding follows the truth.
             short = bool(places) and places[-1][2] < self.track.packet
             ends = view.length is not None and last + 8 > view.length
             if ends or not short:
                 if ends:
                     self._close(tick + length)
-                yield from gathered(view, places)
+                yield from gathered(view, places, last)
             else:
-                yield from gathered(view, places[:-1])
-                final = list(gathered(view, places[-1:]))
+                yield from gathered(view, places[:-1], last)
+                final = list(gathered(view, places[-1:], last))
                 closed = self._fragment(last) is None
                 if closed:
                     self._close(tick + length)

@@ -85,15 +85,9 @@ class Mp4Demuxer(Demuxer):
     def packets(self) -> Iterator[Packet]:
         for first in range(self._next, len(self._sizes), BATCH):
             span = slice(first, first + BATCH)
-            places = list(
-                zip(
-                    self._offsets[span].tolist(),
-                    self._sizes[span].tolist(),
-                    self._durations[span].tolist(),
-                    strict=True,
-                )
-            )
-            yield from gathered(self._view, places)
+            offsets, sizes, durations = self._offsets[span], self._sizes[span], self._durations[span]
+            places = list(zip(offsets.tolist(), sizes.tolist(), durations.tolist(), strict=True))
+            yield from gathered(self._view, places, int((offsets + sizes).max()))
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         index = int(np.searchsorted(self._times, max(tick, 0), "right")) - 1
