@@ -47,6 +47,7 @@ class Source(Protocol):
 
 P_contra = TypeVar("P_contra", contravariant=True)
 S_co = TypeVar("S_co", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,11 @@ class OpenedSource(Generic[S_co]):
     events: EventBus
 
 
-class SourceFactory(Protocol[P_contra]):
-    """Opens a source by URL. `kithara.File` and `kithara.Hls` are such factories."""
+class SourceFactory(Protocol[P_contra, E_co]):
+    """Opens a source by URL. `kithara.File` and `kithara.Hls` are such factories.
+
+    Its parameters: what `open` takes besides the URL, and what the events on the bus are.
+    """
 
     async def open(self, url: str, params: P_contra) -> OpenedSource[Source]: ...
 

@@ -24,7 +24,7 @@ class StreamSource(Generic[S]):
         self.bus: EventBus = opened.events
 
     @staticmethod
-    async def open(factory: SourceFactory[P], url: str, params: P) -> StreamSource[Source]:
+    async def open(factory: SourceFactory[P, object], url: str, params: P) -> StreamSource[Source]:
         """Open *url* with *factory*: `kithara.File`, `kithara.Hls` or your own.
 
         Raises:
