@@ -3,13 +3,13 @@
 import functools
 import io
 import warnings
-from operator import index
 
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
+from cpython.number cimport PyNumber_Index
 
 from .store cimport (
     BACKWARD,
@@ -214,14 +214,14 @@ cdef class SyncReader:
         Raises:
             KitharaError: the source failed, or the reader was closed, cancelled or interrupted meanwhile.
         """
-        cdef int64_t wanted = -1 if size is None else index(size)
+        cdef int64_t wanted = -1 if size is None else PyNumber_Index(size)
         if wanted < 0:
             return self.readall()
         return self._read(wanted, True)
 
     def read1(self, size=-1):
         """What is here after at most one wait: at least a byte unless at the end, at most *size* (default 64 KiB)."""
-        cdef int64_t wanted = -1 if size is None else index(size)
+        cdef int64_t wanted = -1 if size is None else PyNumber_Index(size)
         return self._read(RELEASE_FROM if wanted < 0 else wanted, False)
 
     def readall(self):
@@ -243,11 +243,11 @@ cdef class SyncReader:
 
     def readline(self, size=-1):
         """The bytes up to and with the next newline, at most *size* of them."""
-        return self._gather(-1 if size is None else index(size), True)
+        return self._gather(-1 if size is None else PyNumber_Index(size), True)
 
     def readlines(self, hint=-1) -> list:
         """The lines that are left; at least *hint* bytes of them, when that is positive."""
-        cdef int64_t enough = -1 if hint is None else index(hint)
+        cdef int64_t enough = -1 if hint is None else PyNumber_Index(hint)
         cdef int64_t kept = 0
         cdef list lines = []
         for line in self:
@@ -280,7 +280,7 @@ cdef class SyncReader:
         cdef int64_t target, length
         cdef int64_t answer
         self._open()
-        offset = index(offset)
+        offset = PyNumber_Index(offset)
         if whence == 0:
             target = offset
         elif whence == 1:

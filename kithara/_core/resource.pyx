@@ -35,12 +35,12 @@ from .store cimport (
 )
 from .sync cimport (
     KT_MAX_OFFSET,
-    kt_add,
     kt_broadcast,
     kt_load,
     kt_lock,
     kt_now_coarse,
     kt_store,
+    kt_tally,
     kt_unlock,
 )
 
@@ -416,7 +416,7 @@ cdef class FileResource(Resource):
             if not guarded_copy(mapping, into, offset, size):
                 return CORRUPT
             now = kt_now_coarse()
-            if kt_add(&self.unchecked, size) >= CHECK_BYTES or now - kt_load(&self.checked_at) >= CHECK_AFTER:
+            if kt_tally(&self.unchecked, size) >= CHECK_BYTES or now - kt_load(&self.checked_at) >= CHECK_AFTER:
                 return READY if self.intact() else CORRUPT
             return READY
         while size > 0:

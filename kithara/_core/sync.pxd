@@ -85,6 +85,12 @@ cdef extern from *:
     static inline int64_t kt_load(const int64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
     static inline void kt_store(int64_t *p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     static inline int64_t kt_add(int64_t *p, int64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_ACQ_REL); }
+    /* Adds without a lock: of two threads at once one may be forgotten. */
+    static inline int64_t kt_tally(int64_t *p, int64_t v) {
+        v += __atomic_load_n(p, __ATOMIC_RELAXED);
+        __atomic_store_n(p, v, __ATOMIC_RELAXED);
+        return v;
+    }
     static inline int64_t kt_swap(int64_t *p, int64_t v) { return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); }
     static inline int kt_replace(int64_t *p, int64_t old, int64_t v) {
         return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -109,6 +115,7 @@ cdef extern from *:
     int64_t kt_load(const int64_t *p) noexcept nogil
     void kt_store(int64_t *p, int64_t v) noexcept nogil
     int64_t kt_add(int64_t *p, int64_t v) noexcept nogil
+    int64_t kt_tally(int64_t *p, int64_t v) noexcept nogil
     int64_t kt_swap(int64_t *p, int64_t v) noexcept nogil
     bint kt_replace(int64_t *p, int64_t old, int64_t v) noexcept nogil
     void kt_acquire_fence() noexcept nogil

@@ -1,0 +1,125 @@
+"""How soon sound is there on a slow link, and how soon the library itself: beside what the link allows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import corpus, hlstrees
+
+import kithara
+from kithara.cli.origin import Origin
+from kithara.hls import HlsOptions, HlsSession, HlsSource
+from kithara.portal import portal
+
+from .conftest import ROOT, Versus
+
+DELAY = 0.06
+RATE = 500_000.0
+"""The link: the first byte of each answer 60 ms late, then 4 Mbit/s shared by all connections."""
+
+ROUNDS = 5
+SECONDS = 60
+FORMATS = {
+    "mp3-cbr": (1, 2 << 10), "flac": (1, 12 << 10), "m4a-faststart": (1, 16 << 10), "ogg-vorbis": (1, 8 << 10),
+    "wav-16": (1, 4 << 10), "m4a-moov-last": (2, 20 << 10),
+}  # fmt: skip
+"""What is opened, the requests that must follow one another before the first sample, and the bytes that it needs:
+headers, codebooks or the index of a minute, and one frame."""
+
+FRAME = {"mp3-cbr": 2 << 10, "flac": 12 << 10, "m4a-faststart": 2 << 10, "wav-16": 4 << 10}
+"""Bytes that a seek needs: one frame, with the one before it where that is needed."""
+
+
+class Link:
+    """What a link of `DELAY` and `RATE` needs for *needed* bytes after *requests* that wait for one another."""
+
+    def __init__(self, requests: int, needed: int) -> None:
+        self.milliseconds = 1000 * (requests * DELAY + needed / RATE)
+
+    def __call__(self) -> float:
+        return self.milliseconds
+
+
+def first_sample(url: str, root: Path, at: float = 0.0) -> float:
+    """Milliseconds from the call to the first block of sound; *at* a place after a start that is not counted."""
+    store = kithara.AssetStore(root / str(time.monotonic_ns()))
+    began = time.perf_counter()
+    with store, kithara.open(url, store=store) as file, kithara.Decoder(file) as decoder:
+        assert decoder.read(1024).shape[0] == 1024
+        if at:
+            began = time.perf_counter()
+            decoder.seek(int(at * decoder.spec.rate))
+            assert decoder.read(1).shape[0] == 1
+        return (time.perf_counter() - began) * 1000
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_first_sample(name: str, tmp_path: Path, versus: Versus) -> None:
+    path = corpus.file(name, SECONDS).path
+    with Origin({path.name: path}, rate=RATE, delay=DELAY) as origin:
+        versus(
+            f"first sample of {name}", lambda: first_sample(origin.url(path.name), tmp_path),
+            "the link: delays and needed bytes", Link(*FORMATS[name]),
+            at_most=1.3, unit="ms", rounds=ROUNDS,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(FRAME))
+def test_seek_to_what_is_not_here(name: str, tmp_path: Path, versus: Versus) -> None:
+    path = corpus.file(name, SECONDS).path
+    with Origin({path.name: path}, rate=RATE, delay=DELAY) as origin:
+        versus(
+            f"seek to 80 % of {name}", lambda: first_sample(origin.url(path.name), tmp_path, 0.8 * SECONDS),
+            "the link: one delay and a frame", Link(1, FRAME[name]), at_most=1.3, unit="ms", rounds=ROUNDS,
+        )  # fmt: skip
+
+
+async def opened(url: str, store: kithara.AssetStore) -> HlsSession:
+    return await HlsSource.open(url, HlsOptions(), store)
+
+
+@pytest.mark.parametrize(("what", "requests"), [("master.m3u8", 3), ("v0/list.m3u8", 2)])
+def test_hls_start(what: str, requests: int, tmp_path: Path, versus: Versus) -> None:
+    tree = hlstrees.tree("ts")
+    files = {
+        str(path.relative_to(tree.folder)): path for path in tree.folder.rglob("*") if path.suffix in (".m3u8", ".ts")
+    }
+
+    def ours() -> float:
+        began = time.perf_counter()
+        with kithara.AssetStore(tmp_path / str(time.monotonic_ns())) as store:
+            session = portal().run(opened(origin.url(what), store))
+            with kithara.Decoder(session.segment_source()) as decoder:
+                assert decoder.read(1024).shape[0] == 1024
+            took = (time.perf_counter() - began) * 1000
+            session.close()
+        return took
+
+    with Origin(files, rate=RATE, delay=DELAY) as origin:
+        versus(
+            f"first sample of HLS from {what}", ours, f"the link: {requests} delays, the lists and a frame",
+            Link(requests, 8 << 10), at_most=1.3, unit="ms", rounds=ROUNDS,
+        )  # fmt: skip
+
+
+def seconds_of(code: str) -> Callable[[], float]:
+    """Milliseconds of processor time of a new interpreter that runs *code*, without those of one that runs nothing."""
+    script = "import time; began = time.process_time(); " + code + "; print((time.process_time() - began) * 1000)"
+
+    def timed() -> float:
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+        return float(done.stdout)
+
+    return timed
+
+
+def test_import(versus: Versus) -> None:
+    versus(
+        "import kithara", seconds_of("import kithara"), "import aiohttp", seconds_of("import aiohttp"),
+        at_most=1.15, unit="ms", rounds=11,
+    )  # fmt: skip
