@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from ..errors import Closed
+from ..errors import Closed, Interrupted
 from ..media import MediaInfo
 from ..source import SegmentSource
 from .engine import Engine
@@ -332,6 +332,10 @@ class Decoder:
             if self.closed:
                 raise Closed("the decoder is closed", operation="decoding")
             yield
+        except Interrupted as exc:
+            if self._closed:  # that was why
+                raise Closed("the decoder was closed", operation="decoding") from exc
+            raise
         finally:
             self._lock.release()
 

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from support import corpus
+from support.metered import Metered
 from support.waiting import eventually, liveness
 
 import kithara.decode as decode
@@ -188,3 +189,11 @@ def test_a_forgotten_stream_warns_and_stops_its_thread():
 def test_what_is_no_audio_is_refused_at_once(what):
     with pytest.raises(DecodeError):
         decode.AudioStream(what)
+
+
+def test_a_stream_that_nobody_reads_stops_decoding_at_its_buffer():
+    reader = Metered(corpus.file("wav-16", seconds=60).path.read_bytes())
+    with decode.AudioStream(reader, buffer=0.5) as stream:
+        eventually(lambda: stream.buffered >= 0.5)
+        assert stream.stats().decoded < 44_100 * 3
+        assert reader.fetched < 44_100 * 4 * 4
