@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .estimator import Estimator
 from .options import AbrOptions
@@ -15,7 +16,12 @@ from .plan import Plan
 _DRIFT = 0.35  # of ln(rate): how far the mean may move before the plan is made anew
 _SWEEPS = 6  # steps of a new plan per transfer; the old one serves until it is complete
 _SOON = 0.2  # seconds before which a download says nothing about itself
+_PATIENCE = 0.25  # of the buffer: how long a slow download is watched before it is judged
 _MARGIN = 0.1  # of u: what giving up a download must gain
+_COLLAPSE = 1.5  # of ln(rate): slower than forecast by this is an outage with the chance below, at first
+_OUTAGE = 0.4
+_OUTAGE_LIMIT = 12.0  # seconds after which it is a slow link
+_OUTAGE_LEFT = 8.0  # seconds that an outage goes on: the median on recorded 3G
 
 
 class Rung(Protocol):
@@ -143,12 +149,27 @@ class Controller:
             return None
         level = self.estimator.blended(done, seconds)
         remaining = 8.0 * (total - done)
-        if remaining < buffer_level * math.exp(level):
-            return None  # it will be here in time
+        if remaining < buffer_level * math.exp(level) or seconds < _PATIENCE * buffer_level:
+            return None  # it will be here in time, or there is time to see
         lower = [index for index in self._allowed(allowed) if index < variant and self._sizes[index] < remaining]
         if not lower:
             return None
-        scores = self._plan.scores(
+        scores = self._scores_staying(buffer_level, level, variant, remaining)
+        chance = _OUTAGE * max(0.0, 1 - seconds / _OUTAGE_LIMIT)
+        if chance and level < self.estimator.forecast - _COLLAPSE:
+            # perhaps an outage: then everything waits, whatever is asked for, and goes on as it was
+            forecast = self.estimator.forecast
+            paused = self._scores_staying(buffer_level, forecast, variant, remaining, pause=_OUTAGE_LEFT)
+            scores = (1 - chance) * scores + chance * paused
+        best = max(lower, key=lambda index: float(scores[index]))
+        return best if scores[best] > scores[variant] + _MARGIN else None
+
+    def _scores_staying(
+        self, buffer_level: float, level: float, variant: int, remaining: float, *, pause: float = 0.0
+    ) -> NDArray[np.float64]:
+        """Expected score of each variant when *remaining* bits of *variant* are still to come."""
+        assert self._plan is not None
+        return self._plan.scores(
             buffer_level,
             self._last,
             level,
@@ -157,9 +178,8 @@ class Controller:
             self._sizes,
             self._left,
             staying=(variant, remaining),
+            pause=pause,
         )
-        best = max(lower, key=lambda index: float(scores[index]))
-        return best if scores[best] > scores[variant] + _MARGIN else None
 
     def idle(self, seconds: float) -> None:
         """Nothing was fetched for *seconds*, because the buffer was full. Nothing is learned from that."""

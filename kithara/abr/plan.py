@@ -144,6 +144,7 @@ class Plan:
         bits: Array,
         segments_left: int,
         staying: tuple[int, float] | None = None,
+        pause: float = 0.0,
     ) -> Array:
         """Expected score of fetching the next segment at each variant.
 
@@ -151,6 +152,7 @@ class Plan:
             bits: Size of the next segment at each variant.
             segments_left: How many come after it.
             staying: A variant whose download is under way and the bits that are left of it; it needs no new request.
+            pause: Seconds for which nothing will come, whatever is asked for.
         """
         worth = self._worth[min(max(segments_left, 0), len(self._worth) - 1)]
         rates = np.exp(level + spread * self._surprises)
@@ -159,7 +161,7 @@ class Plan:
             bits = bits.copy()
             bits[staying[0]] = staying[1]
             latencies[staying[0]] = 0.0
-        fetching = bits[:, None] / rates[None] + self._pauses[None]
+        fetching = pause + bits[:, None] / rates[None] + self._pauses[None]
         after = self._level_after(level, spread)[None]
         variants = np.arange(len(bits))[:, None]
         stay = self._outcome(worth, buffer_seconds, latencies[:, None] + fetching, after, variants)

@@ -22,22 +22,24 @@ from ..errors import (
     redact_url,
 )
 from ..net import HttpClient
-from ..net.policy import Trust
+from ..net.policy import Trust, parse
 from .keys import MAX_KEY_BYTES, ContentKey, KeyContext, KeyProcessor, require_supported
 from .model import Key, MasterPlaylist, MediaPlaylist
 from .names import key_name
 from .playlist import MAX_BYTES, parse_playlist
 from .uri import data_url_bytes
 
-_ORIGIN_LINE = b"\n#KITHARA-ORIGIN:"  # where a cached playlist came from, if not from where it was asked
+# Behind a cached playlist: whether its server was private, and where it came from in the end if not from where it was
+# asked. What it may lead to must not depend on whether it came from the cache.
+_ORIGIN_LINE = b"\n#KITHARA-ORIGIN:"
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A playlist, and what it may lead to; *trust* is None when it came from the cache."""
+    """A playlist, and what it may lead to."""
 
     playlist: MasterPlaylist | MediaPlaylist
-    trust: Trust | None
+    trust: Trust
 
 
 class Documents:
@@ -47,6 +49,7 @@ class Documents:
         client: Asks the servers.
         store: The cache, or None.
         asset: The asset that everything belongs to.
+        home: The presentation's own URL: its origin may see the caller's secrets, and no other.
         headers: For the origin of the presentation's own URL.
         offline: Whether nobody may be asked.
         key_processor: See `HlsOptions`.
@@ -59,6 +62,7 @@ class Documents:
         store: AssetStore | None,
         asset: AssetId,
         *,
+        home: str,
         headers: Mapping[str, str] | None,
         offline: bool,
         key_processor: KeyProcessor | None,
@@ -67,6 +71,7 @@ class Documents:
         self._client = client
         self._store = store
         self._asset = asset
+        self._home = parse(home).origin
         self._headers = headers
         self._offline = offline
         self._key_processor = key_processor
@@ -95,7 +100,7 @@ class Documents:
             held = await self._recall(name)
             if held is not None:
                 try:
-                    return Listing(_parse_cached(held, url, variables), None)
+                    return self._cached(held, url, variables)
                 except HlsError:
                     if self._offline:
                         raise
@@ -110,9 +115,19 @@ class Documents:
         body = _unpacked(document.body, url)
         playlist = parse_playlist(body, document.url, variables)
         if isinstance(playlist, MasterPlaylist) or playlist.ended:
-            origin = b"" if document.url == url else _ORIGIN_LINE + redact_url(document.url).rstrip("…?").encode()
-            await self._keep(name, body + origin)
+            where = "" if document.url == url else redact_url(document.url).rstrip("…?")
+            origin = f"{'private' if document.trust.private else 'public'} {where}".encode()
+            await self._keep(name, body + _ORIGIN_LINE + origin)
         return Listing(playlist, document.trust)
+
+    def _cached(self, data: bytes, url: str, variables: Mapping[str, str] | None) -> Listing:
+        body, mark, origin = data.rpartition(_ORIGIN_LINE)
+        if not mark:
+            body = data
+        reach, _, where = origin.decode("utf-8", "replace").partition(" ") if mark else ("", "", "")
+        where = where or url
+        trust = Trust(origin=self._home, private=reach == "private", secure=parse(where).origin.scheme == "https")
+        return Listing(parse_playlist(body, where, variables), trust)
 
     async def key(
         self, key: Key, playlist_url: str, *, trust: Trust | None = None, refresh: bool = False
@@ -198,11 +213,6 @@ class Documents:
 
     def _atomic(self, store: AssetStore, name: str) -> Atomic:
         return store.open_atomic(ResourceKey(self._asset, name))
-
-
-def _parse_cached(data: bytes, url: str, variables: Mapping[str, str] | None) -> MasterPlaylist | MediaPlaylist:
-    body, mark, origin = data.rpartition(_ORIGIN_LINE)
-    return parse_playlist(body, origin.decode(), variables) if mark else parse_playlist(data, url, variables)
 
 
 def _unpacked(body: bytes, url: str) -> bytes:

@@ -24,7 +24,8 @@ class HlsOptions:
         store_keys: Whether processed keys are kept in the cache (mode 0600), so that offline play can decrypt.
         abr: How a variant is chosen.
         language: Preferred language of alternative audio, as in the playlist.
-        splice: ``"smooth"`` lets one decoder play on across a change of variant; ``"exact"`` primes a new one.
+        splice: ``"smooth"`` lets one decoder play on across a change of variant. ``"exact"``, a new decoder primed with
+            the new variant's segment before, is accepted and plays as ``"smooth"`` for now.
         http: Limits of the HTTP client, or the client itself.
         bus: Where events are published; None: a bus of its own.
         event_capacity: How many events a slow listener keeps.

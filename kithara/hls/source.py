@@ -106,6 +106,7 @@ class Opening:
             client,
             self._store,
             key.asset_id,
+            home=self._url,
             headers=self._headers,
             offline=self._offline,
             key_processor=options.key_processor,

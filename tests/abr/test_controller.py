@@ -210,8 +210,9 @@ def test_a_doomed_download_is_given_up_for_a_lower_variant():
         {"done": 600_000},
         {"variant": 0, "total": 24_000, "done": 100},
         {"buffer_level": 1000.0},
+        {"buffer_level": 24.0},
     ],
-    ids=["too soon", "nearly here", "all here", "fast enough", "nothing lower", "no hurry"],
+    ids=["too soon", "nearly here", "all here", "fast enough", "nothing lower", "no hurry", "time to see"],
 )
 def test_other_downloads_go_on(facts):
     assert abandoned(experienced(), **facts) is None

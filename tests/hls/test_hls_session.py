@@ -98,7 +98,7 @@ async def test_a_presentation_without_a_cache_plays_too():
 async def test_a_media_playlist_is_a_presentation_of_one_variant(store):
     tree = hlstrees.tree("fmp4")
     with Nginx(tree.folder) as server:
-        async with HlsSource.open(server.url("v2/list.m3u8"), None, store) as session:
+        async with HlsSource.open_with_cache(server.url("v2/list.m3u8"), None, store) as session:
             assert (1, 0) == (len(session.variants), session.variant)
             assert tree.variants[2].plain == await gathered(session.stream())
 
