@@ -73,7 +73,7 @@ def instructions(what: str, count: int) -> int:
     with tempfile.TemporaryDirectory() as place:
         done = subprocess.run(
             [
-                "valgrind", "--tool=callgrind", f"--callgrind-out-file={place}/out", sys.executable, "-S", "-E", "-c",
+                "valgrind", "--tool=callgrind", f"--callgrind-out-file={place}/out", sys.executable, "-S", "-c",
                 SCRIPT, str(HERE.parent), what, str(count), f"{place}/file",
             ],
             capture_output=True, text=True, env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}, check=True,
