@@ -5,7 +5,8 @@
 #   make test-all   with the slow tests
 #   make lint       ruff, mypy --strict, the stubs of the core against the core
 #   make docs       the documentation, into build/site, without a warning
-#   make bench      the benches; TRACES=dir plays adaptive choice over the recorded networks in that folder
+#   make bench      the benches; REPORT=1 writes docs/performance.md, TRACES=dir plays adaptive choice over the
+#                   recorded networks in that folder
 #   make sanitize   the core's tests under ASan+UBSan and under TSan
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -37,8 +38,9 @@ lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
 docs: $(VENV)/.built $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(VENV)/.built $(VENV)/.test
-	$(BIN)/python -m pytest $(wildcard benches/bench_*.py)
+bench: $(VENV)/.built $(VENV)/.test $(VENV)/.bench
+	$(BIN)/python -m pytest $(wildcard benches/bench_*.py) $(if $(REPORT),--report docs/performance.md)
+	$(BIN)/python benches/instructions.py
 	$(BIN)/python benches/hls/bench_playlist.py
 	$(BIN)/python benches/abr/bench_abr.py $(if $(TRACES),--traces $(TRACES))
 
@@ -67,6 +69,10 @@ $(VENV)/.built: $(VENV)/.installed $(CORE)
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.installed
 	$(PIP) $(addprefix --group ,$(TEST_GROUPS))
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.installed
+	$(PIP) --group bench
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/.installed

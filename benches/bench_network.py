@@ -130,6 +130,17 @@ def through_fsspec(url: str, root: Path, protocol: str) -> float:
     return time.perf_counter() - began
 
 
+def through_smart_open(url: str, root: Path) -> float:
+    """What is read goes to a file of its own, by hand."""
+    smart_open = pytest.importorskip("smart_open")
+    root.mkdir(exist_ok=True)
+    began = time.perf_counter()
+    with smart_open.open(url, "rb") as file, (root / "smart").open("wb", buffering=0) as kept:
+        while chunk := file.read(CHUNK):
+            kept.write(chunk)
+    return time.perf_counter() - began
+
+
 def test_cold_in_order(server: Nginx, place: Path, versus: Versus) -> None:
     url = server.url("file.bin")
     versus(
@@ -143,13 +154,15 @@ def test_cold_in_order(server: Nginx, place: Path, versus: Versus) -> None:
     )
 
 
-@pytest.mark.parametrize("peer", ["curl -o", "fsspec filecache", "fsspec blockcache"])
+@pytest.mark.parametrize("peer", ["curl -o", "fsspec filecache", "fsspec blockcache", "smart_open"])
 def test_cold_in_order_beside_others(peer: str, server: Nginx, place: Path, versus: Versus) -> None:
     url = server.url("file.bin")
     if peer == "curl -o":
         if shutil.which("curl") is None:
             pytest.skip("curl is not installed")
         theirs: Any = lambda: through_curl(url, place)  # noqa: E731
+    elif peer == "smart_open":
+        theirs = lambda: through_smart_open(url, place)  # noqa: E731
     else:
         protocol = peer.split()[1]
         theirs = lambda: through_fsspec(url, place, protocol)  # noqa: E731

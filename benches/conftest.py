@@ -86,6 +86,7 @@ class Versus:
     def __init__(self, rows: list[Row], benchmark: Any) -> None:
         self._rows = rows
         self._benchmark = benchmark
+        self._timed = False
 
     def __call__(
         self,
@@ -101,6 +102,7 @@ class Versus:
         speed: bool = False,
     ) -> float:
         """Both callables answer one measurement; *speed*: more is better. The ratio is ours / theirs."""
+        self._timed = True
         ours(), theirs()
         mine: list[float] = []
         other: list[float] = []
@@ -129,9 +131,20 @@ class Versus:
         self._benchmark.pedantic(ours, rounds=3)
         return ratio
 
+    def _not_timed(self) -> None:
+        if not self._timed:  # pytest-benchmark warns of a fixture that nobody used
+            self._timed = True
+            self._benchmark.pedantic(int, rounds=1)
+
     def fact(self, name: str, value: float, *, at_most: float, unit: str) -> None:
         """A figure taken on the way, beside a fixed one."""
+        self._not_timed()
         self._rows.append(Row(name, "fixed", value, at_most, unit, "≤ 1 ×", value / at_most, value <= at_most))
+
+    def noted(self, name: str, value: float, *, unit: str) -> None:
+        """A figure that is shown and not judged."""
+        self._not_timed()
+        self._rows.append(Row(name, "", value, 0.0, unit, "—", 0.0, None))
 
     def limit(self, name: str, ours: Timed, *, at_most: float, unit: str = "ns", rounds: int = 21) -> float:
         """A measurement beside a fixed figure."""
@@ -164,10 +177,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     width = max(len(row.bench) for row in rows)
     for row in rows:
         mark = {True: "ok", False: "MISSED", None: ""}[row.met]
-        terminalreporter.write_line(
-            f"{row.bench:{width}}  {row.ours:12,.1f} {row.unit:5} {row.theirs:12,.1f}  {row.ratio:7.2f} ×"
-            f"  {row.reach:10} {mark:7} {row.peer}"
-        )
+        beside = f" {row.theirs:12,.1f}  {row.ratio:7.2f} ×  {row.reach:10} {mark:7} {row.peer}" if row.peer else ""
+        terminalreporter.write_line(f"{row.bench:{width}}  {row.ours:12,.1f} {row.unit:5}{beside}")
     target = config.getoption("--report")
     if target is not None:
         target.write_text(_page(rows), encoding="utf-8")
@@ -189,6 +200,9 @@ def _page(rows: list[Row]) -> str:
         "| --- | ---: | --- | ---: | ---: | --- | --- |",
     ]
     for row in rows:
+        if not row.peer:
+            lines.append(f"| {row.bench} | {row.ours:,.1f} {row.unit} | | | | | |")
+            continue
         mark = {True: "", False: "**missed**", None: ""}[row.met]
         lines.append(
             f"| {row.bench} | {row.ours:,.1f} {row.unit} | {row.peer} | {row.theirs:,.1f} {row.unit} | "
