@@ -23,6 +23,8 @@ __all__ = ["Engine"]
 
 MAX_BAD = 64
 """Damaged packets in a row, none good between, that end the decoding."""
+LOSSLESS = {"flac", "alac"}
+"""Codecs that put nothing before or behind the music."""
 END = (None, 0)
 MAX_GAP = 600
 """Seconds of missing media that silence stands for; more is a broken clock."""
@@ -115,9 +117,12 @@ class Engine(Pour):
 
     def mark_end(self) -> None:
         """Take over where the demuxer says that the true audio ends."""
-        tick = self.end_tick = self.demuxer.end
-        if tick is not None and self._mode != "off":
-            late = self.demuxer.track.sbr_delay and self._packet == 2048
+        tick, track = self.demuxer.end, self.demuxer.track
+        self.end_tick = tick
+        if self._mode == "off" and not (track.codec in LOSSLESS or track.codec.startswith("pcm")):
+            tick = track.coded
+        if tick is not None:
+            late = track.sbr_delay and self._packet == 2048 and self._mode != "off"
             self.end = self._ticks_to_frames(tick) + (2 * SBR_DELAY if late else 0)
 
     def frames(self, *, wait: bool = False) -> int | None:

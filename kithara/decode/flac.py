@@ -35,6 +35,21 @@ class StreamInfo:
         if not self.rate or self.least_block < 16 or self.most_block < self.least_block:
             raise DecodeError(f"STREAMINFO with {self.rate} Hz and blocks of {self.least_block} to {self.most_block}")
 
+    def track(self, container: str, bitrate: int | None = None) -> Track:
+        """The stream as a track of *container*."""
+        return Track(
+            codec="flac",
+            container=container,
+            config=self.data,
+            rate=self.rate,
+            channels=self.channels,
+            lead=0,
+            lead_source="flac",
+            packet=self.fixed_block,
+            coded=self.samples or None,
+            bitrate=bitrate,
+        )
+
     @property
     def fixed_block(self) -> int:
         """The block size where all but the last are alike, else 0."""
@@ -68,18 +83,8 @@ class FlacDemuxer(Demuxer):
         self._start = Point(at, 0)
         self.end = info.samples or None
         length = view.length
-        self.track = Track(
-            codec="flac",
-            container="flac",
-            config=info.data,
-            rate=info.rate,
-            channels=info.channels,
-            lead=0,
-            lead_source="flac",
-            packet=info.fixed_block,
-            coded=info.samples or None,
-            bitrate=round((length - at) * 8 * info.rate / info.samples) if length and info.samples else None,
-        )
+        bitrate = round((length - at) * 8 * info.rate / info.samples) if length and info.samples else None
+        self.track = info.track("flac", bitrate)
 
     def packets(self) -> Iterator[Packet]:
         info = self._info

@@ -158,16 +158,7 @@ class OggDemuxer(Demuxer):
             )
         info = StreamInfo(head[17:51])
         self.end = info.samples or None
-        return Track(
-            codec="flac",
-            container="ogg",
-            config=info.data,
-            rate=info.rate,
-            channels=info.channels,
-            lead=0,
-            lead_source="flac",
-            packet=info.fixed_block,
-        )
+        return info.track("ogg")
 
     def _find_origin(self) -> None:
         """What the granule clock showed before the first packet: a recording cut from the middle starts late."""

@@ -69,6 +69,13 @@ def test_the_codecs_usual_priming_can_be_trimmed_instead(name, priming):
     assert np.array_equal(raw[priming:], trimmed)
 
 
+@pytest.mark.parametrize("name", ["flac", "wav-16", "alac", "mp3-cbr", "m4a-no-pns"])
+def test_gapless_off_knows_its_length_too(name):
+    with decode.Decoder(corpus.file(name).path, gapless="off") as decoder:
+        assert decoder.frames == len(decoder.read())
+        assert decoder.gapless is None
+
+
 def test_gapless_off_gives_everything_the_codec_does():
     path = corpus.file("mp3-cbr").path
     raw, true = decode.load(path, gapless="off")[0], decode.load(path)[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import os
 import random
 import resource
 import sys
@@ -68,7 +69,7 @@ def main(seed: int, count: int, paths: list[str]) -> None:
     chance = random.Random(seed)
     for data in files:  # every import and table that decoding needs is here before the limit falls
         decode.load(data)
-    limit = max(int(name) for name in __import__("os").listdir("/proc/self/fd")) + 1
+    limit = max(int(name) for name in os.listdir("/proc/self/fd")) + 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
     told = {"decoded": 0, "refused": 0, "damaged": 0, "slowest": 0.0, "slowest_of": ""}
