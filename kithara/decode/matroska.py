@@ -96,8 +96,7 @@ class MatroskaDemuxer(Demuxer):
         self._info: StreamInfo | None = None
         self._origin = 0
         self._read_header(offset)
-        first = self._probe(self._cluster, self._cluster + 1)
-        self._origin = 0 if first is None else self._first_stamp()
+        self._origin = self._first_stamp()
         self._at = self._cluster
 
     # ── header ────────────────────────────────────────────────────────────────────────────────────────────────────
