@@ -16,6 +16,7 @@ from .assets import AssetStore
 from .errors import NetTimeout
 from .events import EventBus, Subscription
 from .file import FileOptions, FileSource
+from .file.download import Request
 from .file.options import Revalidate
 from .io import SyncReaderParams
 from .media import MediaInfo, from_suffix
@@ -159,6 +160,16 @@ def open_media(
     return _open_presentation(asked, "auto" if variant is None else variant).segment_source()
 
 
+def forget(what: What, *, store: StoreChoice = None, headers: Mapping[str, str] | None = None) -> None:
+    """Drop *what* from the cache, because it is not what it should be: a sign-in page where audio was expected.
+
+    Readers keep the bytes they have. The cache is found as by `open`; a local file is left alone.
+    """
+    asked = _Asked(os.fspath(what), store, FileOptions(), headers, None, False, True)
+    if (cache := asked.cache) is not None:
+        cache.remove_resource(Request(url=asked.what, options=asked.options, store=cache, headers=headers).key)
+
+
 def is_playlist(media: MediaInfo | None) -> bool:
     """Whether *media* says that a body is an HLS playlist."""
     return media is not None and media.container == "hls"
@@ -259,4 +270,4 @@ def _after_fork_in_child() -> None:
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
-__all__ = ["chosen_store", "is_playlist", "open", "open_media", "shared_store"]
+__all__ = ["chosen_store", "forget", "is_playlist", "open", "open_media", "shared_store"]

@@ -13,8 +13,8 @@ import click
 
 import kithara
 
-from ..errors import KitharaError
-from ..opening import open_media
+from ..errors import KitharaError, UnsupportedMedia, redact_url
+from ..opening import forget, open_media
 from .console import error_record, say_json
 
 if TYPE_CHECKING:
@@ -59,14 +59,17 @@ class Access:
 
     @contextlib.contextmanager
     def open_media(self, what: str) -> Iterator[Media]:
-        """What a decoder of *what* eats, while the block lasts."""
-        with (
-            self._store() as store,
-            contextlib.closing(
-                open_media(what, store=store, headers=self.headers or None, timeout=self.timeout, offline=self.offline)
-            ) as media,
-        ):
-            yield media
+        """What a decoder of *what* eats, while the block lasts; what turns out to be no audio is not kept."""
+        headers = self.headers or None
+        with self._store() as store:
+            media = open_media(what, store=store, headers=headers, timeout=self.timeout, offline=self.offline)
+            try:
+                with contextlib.closing(media):
+                    yield media
+            except UnsupportedMedia as error:
+                error.url = redact_url(what)
+                forget(what, store=store, headers=headers)
+                raise
 
     @contextlib.contextmanager
     def _store(self) -> Iterator[kithara.AssetStore | Literal[False] | None]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from ..errors import Closed, Interrupted
+from ..errors import Closed, Interrupted, UnsupportedMedia
 from ..media import MediaInfo
 from ..source import SegmentSource
 from .engine import Engine
@@ -72,6 +72,10 @@ class Decoder:
         try:
             self._view, demuxer = _demuxer(self._input, media)
             self._engine: Engine | Resampled = Engine(demuxer, gapless)
+        except UnsupportedMedia as error:
+            self._closed = True
+            self._input.reject(error)
+            raise
         except BaseException:
             self._input.close()
             self._closed = True

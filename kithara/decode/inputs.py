@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import opening
 from .._core.reader import SyncReader
+from ..errors import UnsupportedMedia, redact_url
 from ..media import MediaInfo
 from ..source import SegmentSource, Source
 
@@ -21,16 +22,20 @@ class Input:
         reader: A file-like object.
         owned: We opened it, so we close it.
         hint: What its name or its server says it is.
+        address: The path or URL that we opened, or None.
         closed: Whoever decodes from it, at whatever rate, is done.
         users: How many decoders share it.
     """
 
-    __slots__ = ("closed", "hint", "owned", "reader", "users")
+    __slots__ = ("address", "closed", "hint", "owned", "reader", "users")
 
-    def __init__(self, reader: Any, *, owned: bool, hint: MediaInfo | None) -> None:
+    def __init__(
+        self, reader: Any, *, owned: bool, hint: MediaInfo | None, address: str | os.PathLike[str] | None = None
+    ) -> None:
         self.reader = reader
         self.owned = owned
         self.hint = hint
+        self.address = address
         self.closed = False
         self.users = 1
 
@@ -39,6 +44,16 @@ class Input:
             self.closed = True
             if self.owned:
                 self.reader.close()
+
+    def reject(self, error: UnsupportedMedia) -> None:
+        """Close it, and keep nothing of it: it is no audio, as *error* says, which learns the address.
+
+        What a caller opened is the caller's business.
+        """
+        self.close()
+        if self.address is not None:
+            error.url = redact_url(os.fspath(self.address))
+            opening.forget(self.address)
 
 
 def open_input(what: Any, variant: int | None = None) -> Input:
@@ -57,10 +72,10 @@ def open_input(what: Any, variant: int | None = None) -> Input:
         return Input(what, owned=False, hint=hint if isinstance(hint, MediaInfo) else None)
     if isinstance(what, (str, os.PathLike)):
         reader: Any = opening.open_media(what, variant=variant)
-    elif isinstance(what, Source):
+        return Input(reader, owned=True, hint=getattr(reader, "media", None), address=what)
+    if isinstance(what, Source):
         reader = SyncReader(what)
-    else:
-        raise TypeError(
-            f"cannot decode from {type(what).__name__}: expected a path, URL, bytes, a Source or an object with read()"
-        )
-    return Input(reader, owned=True, hint=getattr(reader, "media", None))
+        return Input(reader, owned=True, hint=reader.media)
+    raise TypeError(
+        f"cannot decode from {type(what).__name__}: expected a path, URL, bytes, a Source or an object with read()"
+    )

@@ -288,8 +288,9 @@ def test_fetch_refresh_gets_what_changed_and_only_then(run: Run, origin: Origin,
     assert other == (tmp_path / "music" / "song.flac").read_bytes()
 
 
-def test_what_is_not_there_leaves_nothing_in_the_cache(run: Run, origin: Origin) -> None:
-    assert 1 == run("info", origin.url("nope.mp3")).returncode
+@pytest.mark.parametrize("path", ["nope.mp3", "page.mp3"])
+def test_what_is_no_audio_leaves_nothing_in_the_cache(run: Run, origin: Origin, path: str) -> None:
+    assert 1 == run("info", origin.url(path)).returncode
     assert [] == json.loads(run("cache", "ls", "--json").stdout)["assets"]
 
 
@@ -331,7 +332,7 @@ def test_credentials_in_a_url_are_never_shown(run: Run, origin: Origin) -> None:
     ("what", "words"),
     [
         ("nope.mp3", ("404", "Check the address")),
-        ("page.mp3", ("try: ",)),
+        ("page.mp3", ("/page.mp3", "DOCTYPE", "try: ")),
         ("ftp://127.0.0.1/a.mp3", ("ftp", "http")),
         ("missing.flac", ("missing.flac", "No such file")),
         (".", ("directory",)),
