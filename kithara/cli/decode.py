@@ -92,12 +92,15 @@ def decode(
         errors_console().print(f"{output}: {clock(done / spec.rate)}, {spec.rate} Hz, {spec.channels} channels")
 
 
-def _decoder(media: Media, dtype: str, rate: int | None) -> kithara.Decoder:
-    decoder = kithara.Decoder(media, dtype=dtype)
-    if rate is None or rate == decoder.spec.rate:
-        return decoder
-    with decoder:  # the resampled one takes over what this one opened
-        return decoder.resampled_to(rate)
+@contextmanager
+def _decoder(media: Media, dtype: str, rate: int | None) -> Iterator[kithara.Decoder]:
+    """A decoder of *media* at *rate*, its own rate where that is None."""
+    with kithara.Decoder(media, dtype=dtype) as decoder:
+        if rate is None or rate == decoder.spec.rate:
+            yield decoder
+        else:
+            with decoder.resampled_to(rate) as resampled:
+                yield resampled
 
 
 @contextmanager

@@ -221,6 +221,7 @@ def test_fetch_goes_on_where_it_was_killed(
     origin.rate = 200_000
     with subprocess.Popen(command("fetch", origin.url("song.flac")), env=environment) as process:
         eventually(lambda: origin.sent > 200_000, timeout=20)
+        origin.rate = 2_000  # so that it cannot be done before the signal is there
         process.send_signal(signals.SIGINT)
         assert 130 == process.wait(20)
     origin.rate = None
