@@ -7,19 +7,20 @@ import numpy as np
 import pytest
 from support import hlstrees
 from support.faultserver import FaultServer
+from support.waiting import eventually
 
 import kithara
 from kithara.hls import HlsOptions, HlsSource, VariantApplied
 from kithara.portal import portal
 
 BLOCK = 4410
-FAST, SLOW = 200_000.0, 20_000.0  # bytes a second
+FAST, SLOW = 200_000.0, 12_000.0  # bytes a second; the variants take 9 000, 17 000 and 34 000
 
 
 @pytest.mark.slow
 @pytest.mark.needs("ffmpeg")
 @pytest.mark.timeout(180)
-def test_a_link_that_falls_to_a_tenth_is_not_heard_and_its_recovery_is():
+def test_a_link_that_falls_to_less_than_a_tenth_is_bridged_and_its_recovery_heard():
     tree = hlstrees.tree("ts-minute")
     with FaultServer() as server:
         citizens = [
@@ -40,7 +41,8 @@ def test_a_link_that_falls_to_a_tenth_is_not_heard_and_its_recovery_is():
         listener.start()
         out = np.zeros((BLOCK, 2), np.float32)
         with kithara.AudioStream(session.segment_source()) as stream:
-            stream.read(BLOCK)  # it has begun
+            stream.read(BLOCK)
+            eventually(lambda: stream.buffered > 0.3)  # it has begun
             begun, missing = time.monotonic(), 0
             for block in range(450):
                 if block in (150, 300):
@@ -53,4 +55,4 @@ def test_a_link_that_falls_to_a_tenth_is_not_heard_and_its_recovery_is():
         session.close()
         listener.join()
         assert 2 == applied[-1]
-        assert min(applied[1:]) < 2
+        assert min(applied[applied.index(2) :]) < 2
