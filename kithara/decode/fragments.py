@@ -185,7 +185,7 @@ class FragmentedDemuxer(Demuxer):
 
     def _box(self, at: int) -> tuple[bytes, int, int] | None:
         """Kind, header size and size of the box at *at*, or None at the end."""
-        head = self._view.some(at, 16, LOOK)
+        head = self._view.head(at, 16, LOOK)
         if len(head) < 8:
             return None
         size, kind, header = int.from_bytes(head[:4], "big"), head[4:8], 8

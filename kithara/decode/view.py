@@ -76,9 +76,10 @@ class ByteView:
 
         Waits for *least* bytes. Raises what the reader raises.
         """
+        at = offset - self._base
+        if 0 <= at <= len(self._data) - least:
+            return self._data[at : at + most]
         data = self._held(offset)
-        if len(data) >= least:
-            return data[:most]
         start, planned = self._planned
         if start <= offset and offset + least < planned <= offset + most and not self.eager:
             most = planned - 1 - offset  # reading all that was planned would say that more is wanted
@@ -104,6 +105,13 @@ class ByteView:
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._keep(offset, data)
         return data
+
+    def head(self, offset: int, size: int, most: int) -> bytes:
+        """*size* bytes from *offset*, fewer only at the end; where they are to be fetched, up to *most* come along."""
+        at = offset - self._base
+        if 0 <= at <= len(self._data) - size:
+            return self._data[at : at + size]
+        return self.some(offset, size, most)[:size]
 
     def get(self, offset: int, size: int) -> bytes:
         """*size* bytes from *offset*, fewer only at the true end. Waits for them."""
