@@ -28,12 +28,12 @@ from ..errors import (
 )
 from ..net import HttpClient
 from ..net.policy import Trust
+from .catalogue import Catalogue
 from .choice import Choice, Mode
 from .documents import Documents
 from .events import SegmentGivenUp, SegmentLoaded
 from .fetcher import Fetcher
 from .ladder import HlsVariant
-from .library import Library
 from .live import follow
 from .model import MediaPlaylist
 from .options import HlsOptions
@@ -58,7 +58,7 @@ class Engine:
 
     Attributes:
         variants: What can be chosen, in the playlist's order.
-        library: Their playlists.
+        catalogue: Their playlists.
         program: What the listener hears; used under the lock. There once `start` has returned.
     """
 
@@ -82,10 +82,10 @@ class Engine:
         self._lock = threading.RLock()
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        self.library = Library(variants, documents, variables=variables, trust=trust, lock=self._lock)
+        self.catalogue = Catalogue(variants, documents, variables=variables, trust=trust, lock=self._lock)
         self._documents = documents
         self._fetcher = Fetcher(
-            client, documents, self.library, headers=headers, offline=offline, changed=self._wake.set
+            client, documents, self.catalogue, headers=headers, offline=offline, changed=self._wake.set
         )
         self._shelf = shelf
         self._options = options
@@ -105,11 +105,12 @@ class Engine:
         Raises whatever keeps every variant from being played.
         """
         if entry is not None:
-            self.library.adopt(entry)
+            self.catalogue.adopt(entry)
         timeline, choice = await self._load_first()
-        self.program = Program(self.variants, self.library, self._shelf, choice, self._publish, self._loop.time)
+        self.program = Program(self.variants, self.catalogue, self._shelf, choice, self._publish, self._loop.time)
         options = self._options
-        self._parts = Parts(self.library, self.program.make, seconds=options.look_ahead, size=options.look_ahead_bytes)
+        seconds, size = options.look_ahead, options.look_ahead_bytes
+        self._parts = Parts(self.catalogue, self.program.make, seconds=seconds, size=size)
         self._tasks.append(self._loop.create_task(self._run()))
         if not timeline.playlist.ended:
             self._tasks.append(self._loop.create_task(self._follow()))
@@ -119,7 +120,7 @@ class Engine:
         self._closed = True
         await self._fetcher.close()
         inits = list(self._shelf.inits.values())
-        tasks: list[asyncio.Task[Any] | None] = [*self._tasks, self._speculation, *self.library.loading]
+        tasks: list[asyncio.Task[Any] | None] = [*self._tasks, self._speculation, *self.catalogue.loading]
         tasks += [slot.task for slot in self._active] + [init.task for init in inits]
         running = [task for task in tasks if task is not None]
         for task in running:
@@ -146,7 +147,7 @@ class Engine:
             order = [self._mode]
         for index in order:
             try:
-                timeline = await self.library.load(index)
+                timeline = await self.catalogue.load(index)
             except KitharaError as exc:
                 failures.append(exc)
                 continue
@@ -188,7 +189,7 @@ class Engine:
 
         Where the listener has just wished for another variant, it waits a moment for that one's playlist.
         """
-        if self._mode != "auto" and self._mode not in self.library.timelines:
+        if self._mode != "auto" and self._mode not in self.catalogue.timelines:
             self._wish_settled.wait(WISH)
         with self._lock:
             self._check()
@@ -224,9 +225,9 @@ class Engine:
         with self._lock:
             self._check()
             self._mode = mode
-            if mode == "auto" or mode in self.library.timelines:
+            if mode == "auto" or mode in self.catalogue.timelines:
                 self.program.set_mode(self._mode)
-        if mode != "auto" and mode not in self.library.timelines:
+        if mode != "auto" and mode not in self.catalogue.timelines:
             self._wish_settled.clear()
             self._loop.call_soon_threadsafe(self._load_wanted, mode)
         self._call()
@@ -236,14 +237,14 @@ class Engine:
             raise Closed("the session is closed")
 
     def _load_wanted(self, variant: int) -> None:
-        if self._closed or variant in self.library.timelines:
+        if self._closed or variant in self.catalogue.timelines:
             self._wish_settled.set()
         else:
             self._speculation = self._loop.create_task(self._load_then_apply(variant))
 
     async def _load_then_apply(self, variant: int) -> None:
         try:
-            await self.library.load(variant)
+            await self.catalogue.load(variant)
         except KitharaError as exc:
             self._publish(SegmentGivenUp(index=-1, variant=variant, error=exc))
         else:
@@ -261,7 +262,7 @@ class Engine:
         """
         mode = self._mode
         if mode != "auto":
-            await self.library.load(mode)
+            await self.catalogue.load(mode)
             with self._lock:
                 if self._mode == mode:
                     self.program.set_mode(self._mode)
@@ -275,7 +276,7 @@ class Engine:
     async def _follow(self) -> None:
         """Reload the list that is heard, and hand what it brings to whoever waits for it."""
         try:
-            await follow(self.library, lambda: self.first_variant, self._grown)
+            await follow(self.catalogue, lambda: self.first_variant, self._grown)
         except KitharaError as exc:
             with self._lock:
                 self.program.fail(exc)
@@ -347,7 +348,7 @@ class Engine:
         with self._lock:
             tail = self.program.tail
             wished = None if tail is None else self.program.wish(tail)
-        if wished is not None and not self.library.is_fresh(wished):
+        if wished is not None and not self.catalogue.is_fresh(wished):
             self._speculation = self._loop.create_task(self._load_or_blame(wished))
 
     async def _load_or_blame(self, variant: int) -> None:
@@ -356,7 +357,7 @@ class Engine:
         if tail is not None and variant == tail.variant:
             return  # a live list that is heard is reloaded by its own clock
         try:
-            await self.library.load(variant)
+            await self.catalogue.load(variant)
         except KitharaError as exc:
             with self._lock:
                 self.program.choice.block(variant, self._loop.time())
@@ -488,7 +489,7 @@ class Engine:
             return False
         slot.second = True
         try:
-            timeline = await self.library.reload(slot.variant)
+            timeline = await self.catalogue.reload(slot.variant)
         except KitharaError:
             return False
         with self._lock:
@@ -508,6 +509,6 @@ class Engine:
             candidates = choice.available(self._loop.time(), tried)
         for variant in reversed(candidates):
             await self._load_or_blame(variant)
-            if variant in self.library.timelines:
+            if variant in self.catalogue.timelines:
                 return variant
         return None

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from .._core.resource import Resource
 from ..errors import KitharaError, OfflineMiss
 from ..net import HttpClient
+from .catalogue import Catalogue
 from .documents import Documents
 from .keys import Decryptor, segment_decryptor, segment_iv
-from .library import Library
 from .slots import InitSection, Slot
 from .transfer import Transfer
 
@@ -31,7 +31,7 @@ class Fetcher:
         self,
         client: HttpClient,
         documents: Documents,
-        library: Library,
+        catalogue: Catalogue,
         *,
         headers: Mapping[str, str] | None,
         offline: bool,
@@ -39,7 +39,7 @@ class Fetcher:
     ) -> None:
         self._client = client
         self._documents = documents
-        self._library = library
+        self._catalogue = catalogue
         self._headers = headers
         self._offline = offline
         self._changed = changed
@@ -57,9 +57,9 @@ class Fetcher:
         if self._offline:
             raise OfflineMiss("offline, and the segment is not in the cache", url=segment.uri)
         decryptor = None
-        trust = self._library.trusts.get(slot.variant)
+        trust = self._catalogue.trusts.get(slot.variant)
         if segment.key is not None:
-            playlist_url = self._library.timelines[slot.variant].playlist.url
+            playlist_url = self._catalogue.timelines[slot.variant].playlist.url
             content = await self._documents.key(segment.key, playlist_url, trust=trust, refresh=slot.second)
             decryptor = segment_decryptor(content, segment)
         return Transfer(
@@ -100,7 +100,7 @@ class Fetcher:
                 byterange=section.init.byterange,
                 decryptor=await self._init_decryptor(section),
                 headers=self._headers,
-                trust=self._library.trusts.get(section.variant),
+                trust=self._catalogue.trusts.get(section.variant),
                 commit=self._commit,
             )
             await transfer.run()
@@ -114,8 +114,8 @@ class Fetcher:
         key = section.init.key
         if key is None:
             return None
-        playlist_url = self._library.timelines[section.variant].playlist.url
-        trust = self._library.trusts.get(section.variant)
+        playlist_url = self._catalogue.timelines[section.variant].playlist.url
+        trust = self._catalogue.trusts.get(section.variant)
         content = await self._documents.key(key, playlist_url, trust=trust)
         return content.decryptor(segment_iv(key, 0), url=section.init.uri)
 

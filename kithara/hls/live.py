@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ..errors import KitharaError, NetTimeout
-from .library import Library
+from .catalogue import Catalogue
 
 STUCK = 3.5
 """Target durations without a change after which a live list is given up."""
@@ -15,7 +15,7 @@ LEAST = 0.5
 """Seconds between two questions at least, whatever target duration a list claims."""
 
 
-async def follow(library: Library, heard: Callable[[], int], grown: Callable[[int], None]) -> None:
+async def follow(catalogue: Catalogue, heard: Callable[[], int], grown: Callable[[int], None]) -> None:
     """Ask for the playlist of the variant that is `heard` again and again, until it has ended.
 
     Args:
@@ -28,14 +28,14 @@ async def follow(library: Library, heard: Callable[[], int], grown: Callable[[in
     clock = asyncio.get_running_loop().time
     asked = changed = clock()
     patience = 1.0
-    while not (timeline := library.timelines[heard()]).playlist.ended:
+    while not (timeline := catalogue.timelines[heard()]).playlist.ended:
         target = max(timeline.playlist.target_duration, LEAST)
         await asyncio.sleep(max(0.0, asked + patience * target - clock()))
         variant, asked = heard(), clock()
-        before = library.timelines[variant]
+        before = catalogue.timelines[variant]
         failure: KitharaError | None = None
         try:
-            after = await library.reload(variant)
+            after = await catalogue.reload(variant)
         except KitharaError as exc:
             if not exc.retryable and not exc.category == "recoverable":
                 raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .library import Library
+from .catalogue import Catalogue
 from .slots import Slot, State
 
 
@@ -17,9 +17,9 @@ class Parts:
         size: How many bytes ahead of it.
     """
 
-    def __init__(self, library: Library, make: Callable[[int, int], Slot], *, seconds: float, size: int) -> None:
+    def __init__(self, catalogue: Catalogue, make: Callable[[int, int], Slot], *, seconds: float, size: int) -> None:
         self.slots: dict[tuple[int, int], Slot] = {}
-        self._library = library
+        self._catalogue = catalogue
         self._make = make
         self._seconds = seconds
         self._size = size
@@ -50,7 +50,7 @@ class Parts:
     def extend(self) -> bool:
         """Want one more segment behind those that are open. False when enough is wanted."""
         for variant, index in sorted(self._open):
-            timeline = self._library.timelines[variant]
+            timeline = self._catalogue.timelines[variant]
             size = 0
             for after in range(index, len(timeline)):
                 if timeline.starts[after] - timeline.starts[index] > self._seconds or size > self._size:
@@ -63,7 +63,7 @@ class Parts:
         return False
 
     def _is_near(self, variant: int, index: int) -> bool:
-        starts = self._library.timelines[variant].starts
+        starts = self._catalogue.timelines[variant].starts
         return any(
             other == variant and 0 <= starts[index] - starts[opened] <= self._seconds for other, opened in self._open
         )

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from .._core.resource import MemoryResource
 from ..errors import Interrupted, KitharaError
+from .catalogue import Catalogue
 from .choice import Choice, Mode
 from .events import SegmentLoaded, VariantApplied, VariantDecided
 from .ladder import HlsVariant
-from .library import Library
 from .slots import Shelf, Slot, State
 from .timeline import Timeline
 
@@ -32,7 +32,7 @@ class Program:
     def __init__(
         self,
         variants: Sequence[HlsVariant],
-        library: Library,
+        catalogue: Catalogue,
         shelf: Shelf,
         choice: Choice,
         publish: Callable[[object], None],
@@ -43,7 +43,7 @@ class Program:
         self.epoch = 0
         self.error: KitharaError | None = None
         self._variants = variants
-        self._library = library
+        self._catalogue = catalogue
         self._shelf = shelf
         self._publish = publish
         self._clock = clock
@@ -83,7 +83,7 @@ class Program:
         else:
             self.chain.clear()
         after = self._next_slot(variant, index, stop)
-        if after is None and not self._library.timelines[variant].playlist.ended:
+        if after is None and not self._catalogue.timelines[variant].playlist.ended:
             after = self._awaited(variant, index, stop, last)
         if after is None:
             return None
@@ -114,9 +114,9 @@ class Program:
         wished = [
             index
             for index in self.choice.available(self._clock())
-            if self._library.is_fresh(index) or (self.chain and index == self.chain[-1].variant)
+            if self._catalogue.is_fresh(index) or (self.chain and index == self.chain[-1].variant)
         ]
-        return wished or list(self._library.timelines)
+        return wished or list(self._catalogue.timelines)
 
     def wish(self, tail: Slot) -> int:
         """The variant that would be best behind *tail*, its playlist here or not."""
@@ -125,7 +125,7 @@ class Program:
 
     def is_before_gap(self, tail: Slot) -> bool:
         """Whether what comes behind *tail* in its own list is a gap."""
-        timeline = self._library.timelines[tail.variant]
+        timeline = self._catalogue.timelines[tail.variant]
         return tail.index + 1 < len(timeline) and timeline.segment(tail.index + 1).gap
 
     def has_room(self, seconds: float, size: int) -> bool:
@@ -152,7 +152,7 @@ class Program:
 
     def make(self, variant: int, index: int) -> Slot:
         """A slot for segment *index* of *variant*."""
-        timeline = self._library.timelines[variant]
+        timeline = self._catalogue.timelines[variant]
         media = self._variants[variant].media(timeline.segment(index).uri)
         slot = self._shelf.slot(timeline, variant, index, media)
         if slot.state is State.DONE:
@@ -162,9 +162,9 @@ class Program:
 
     def replace(self, slot: Slot, variant: int, reason: str) -> bool:
         """Put a slot of *variant* where *slot* is. False when that cannot be."""
-        if slot not in self.chain or variant not in self._library.timelines:
+        if slot not in self.chain or variant not in self._catalogue.timelines:
             return False
-        index = self._library.timelines[variant].boundary_near(slot.start)
+        index = self._catalogue.timelines[variant].boundary_near(slot.start)
         new = self._with_ticket(self.make(variant, index), slot.variant, reason)
         new.excluded = slot.excluded | {slot.variant}
         self.chain[self.chain.index(slot) :] = [new]
@@ -176,7 +176,7 @@ class Program:
 
     def grown(self, variant: int) -> None:
         """The live list of *variant* has grown, or ended: hand what it brings to whoever waits for it."""
-        timeline = self._library.timelines[variant]
+        timeline = self._catalogue.timelines[variant]
         for slot in self.chain:
             if slot.state is not State.AWAITED or slot.variant != variant:
                 continue
@@ -208,7 +208,7 @@ class Program:
 
     def _within_window(self, seconds: float) -> float:
         """*seconds*, moved to what a live presentation offers: its live point to begin with, its window later."""
-        timeline = self._library.timelines[self._first_of(self.loaded())]
+        timeline = self._catalogue.timelines[self._first_of(self.loaded())]
         if timeline.playlist.ended:
             return max(0.0, seconds)
         if self.epoch == 0 and seconds <= 0:
@@ -223,30 +223,30 @@ class Program:
         """A slot for *seconds*, of the best variant whose playlist is here."""
         allowed = self.loaded()
         variant = last if last in allowed else self._first_of(allowed)
-        timeline = self._library.timelines[variant]
+        timeline = self._catalogue.timelines[variant]
         if seconds >= timeline.stop and timeline.playlist.ended:
             return None
         variant, index = self._around_gaps(variant, timeline.index_at(seconds), seconds, allowed)
-        if index >= len(self._library.timelines[variant]):
+        if index >= len(self._catalogue.timelines[variant]):
             return None
         return self._with_ticket(self.make(variant, index), last, "start")
 
     def _next_slot(self, variant: int, index: int, stop: float) -> Slot | None:
         """The slot behind segment *index* of *variant*, decided now among the playlists that are here."""
-        if index + 1 >= len(self._library.timelines[variant]):
+        if index + 1 >= len(self._catalogue.timelines[variant]):
             return None
         allowed = self.loaded()
         chosen = self._advised(variant, index + 1, stop, allowed)
-        place = index + 1 if chosen == variant else self._library.timelines[chosen].boundary_near(stop)
+        place = index + 1 if chosen == variant else self._catalogue.timelines[chosen].boundary_near(stop)
         chosen, place = self._around_gaps(chosen, place, stop, allowed)
-        if place >= len(self._library.timelines[chosen]):
+        if place >= len(self._catalogue.timelines[chosen]):
             return None
         reason = "throughput" if self.choice.mode == "auto" else "manual"
         return self._with_ticket(self.make(chosen, place), variant, reason)
 
     def _around_gaps(self, variant: int, index: int, stop: float, allowed: list[int]) -> tuple[int, int]:
         """Another variant where this one has a gap; past the gap where all have one."""
-        timelines = self._library.timelines
+        timelines = self._catalogue.timelines
         while index < len(timelines[variant]) and timelines[variant].segment(index).gap:
             for other in allowed:
                 place = timelines[other].boundary_near(stop)
@@ -260,7 +260,7 @@ class Program:
         """A slot for the segment that a live list is to bring next. Raises what ended the list."""
         if self.error is not None:
             raise self.error.renewed()
-        playlist = self._library.timelines[variant].playlist
+        playlist = self._catalogue.timelines[variant].playlist
         newest = playlist.segments[-1]
         segment = replace(newest, sequence=newest.sequence + 1, duration=playlist.target_duration)
         store = MemoryResource()
@@ -270,7 +270,7 @@ class Program:
         return Slot(variant, index + 1, stop, segment, None, store, init, media, state=State.AWAITED)
 
     def _advised(self, last: int, index: int, stop: float, allowed: list[int]) -> int:
-        playlist = self._library.timelines[last].playlist
+        playlist = self._catalogue.timelines[last].playlist
         count = len(playlist.segments) if playlist.ended else None
         return self.choice.best(self.ahead(stop), last=last, index=index, count=count, allowed=allowed)
 

@@ -138,7 +138,7 @@ class HlsSession:
         """The bytes of one variant, decrypted: each init section where it changes, and the segments."""
         self._check()
         pinned = self.variant if variant is None else variant
-        await portal().arun(self._engine.library.load(pinned))
+        await portal().arun(self._engine.catalogue.load(pinned))
         reader = SyncReader(self._bytes(pinned), SyncReaderParams(blocking=False))
         try:
             async for data in iterate(reader, chunk):
@@ -156,8 +156,8 @@ class HlsSession:
         pinned = self.variant if variant is None else variant
         if not 0 <= pinned < len(self.variants):
             raise ValueError(f"variant {pinned} of {len(self.variants)}")
-        if pinned not in self._engine.library.timelines:
-            portal().run(self._engine.library.load(pinned))
+        if pinned not in self._engine.catalogue.timelines:
+            portal().run(self._engine.catalogue.load(pinned))
         source = self._bytes(pinned)
         return SyncReader(source, params, media=source.media)
 
@@ -199,12 +199,12 @@ class HlsSession:
         self._variant = variant
 
     def _bytes(self, variant: int) -> VariantBytes:
-        if not self._engine.library.timelines[variant].playlist.ended:
+        if not self._engine.catalogue.timelines[variant].playlist.ended:
             raise Unsupported("a live presentation is no file; take its segments", url=self.url)
         return VariantBytes(self, self._engine, variant)
 
     def _timeline(self) -> Timeline:
-        timelines = self._engine.library.timelines
+        timelines = self._engine.catalogue.timelines
         return timelines.get(self.variant) or next(iter(timelines.values()))
 
     def _check(self) -> None:
@@ -272,7 +272,7 @@ class VariantBytes:
 
     def __init__(self, session: HlsSession, engine: Engine, variant: int) -> None:
         self.session = session
-        timeline = engine.library.timelines[variant]
+        timeline = engine.catalogue.timelines[variant]
         self.store: Store = Chain(list(_parts(engine, timeline, variant)))
         self.store.label = engine.variants[variant].uri
         first = timeline.segment(0)

@@ -74,7 +74,7 @@ def test_no_key_leaves_the_root(parts):
     except InvalidKey:
         assert "" in rel_path.split("/") or rel_path.count("/") >= 16
         return
-    assert os.path.normpath(f"/root/{key.path}") == f"/root/{key.path}"
+    assert os.path.normpath(f"/cache/{key.path}") == f"/cache/{key.path}"
     assert len(rel_path.split("/")) + 1 == len(key.path.split("/"))
 
 

@@ -16,7 +16,7 @@ from .names import variant_name
 from .timeline import Timeline
 
 
-class Library:
+class Catalogue:
     """The timelines of *variants*. Lives on one loop; `timelines` may be looked at from any thread, under *lock*.
 
     Attributes:
