@@ -35,6 +35,9 @@ CHECKPOINT_BYTES = 4 << 20
 CHECKPOINT_AFTER = 2.0
 """Bytes, and seconds, that a crash may cost."""
 
+CHECKPOINT_PAUSE = 0.1
+"""Seconds between two checkpoints at least: on a link that is as fast as the disk they would have it for themselves."""
+
 DURABLE_AFTER = 10.0
 """Seconds after which a checkpoint also waits for its own rename to reach the disk."""
 
@@ -146,6 +149,7 @@ class StreamingResource(FileResource):
         self._named = True  # the names on disk are ours
         self._written = self._saved = 0
         self._dirty_since: float | None = None
+        self._saved_at = 0.0
         self._durable_at = time.monotonic()
         self._told = False
         self._published = (0.0, 0)  # when, and how large it was
@@ -252,11 +256,13 @@ class StreamingResource(FileResource):
 
     @property
     def due(self) -> bool:
-        """Whether a checkpoint is due: 4 MiB or 2 s of work would be lost."""
+        """Whether a checkpoint is due: 4 MiB or 2 s of work would be lost, and the last one was 0.1 s ago."""
         since = self._dirty_since
-        return since is not None and (
-            self.dirty >= CHECKPOINT_BYTES or time.monotonic() - since >= CHECKPOINT_AFTER
-        )
+        if since is None:
+            return False
+        now = time.monotonic()
+        enough = self.dirty >= CHECKPOINT_BYTES and now - self._saved_at >= CHECKPOINT_PAUSE
+        return enough or now - since >= CHECKPOINT_AFTER
 
     @property
     def on_disk(self) -> bool:
@@ -287,6 +293,7 @@ class StreamingResource(FileResource):
             self._saved = mark
             durable = durable or time.monotonic() - self._durable_at >= DURABLE_AFTER
             self._save(ranges, durable=durable)
+            self._saved_at = time.monotonic()
         self._keeper.saved(self)
         return True
 
