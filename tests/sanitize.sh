@@ -40,7 +40,7 @@ esac
 # From another directory, so that the checkout does not shadow the instrumented build.
 cd "build/$mode"
 # Reports go to file descriptor 2, which pytest would swallow if it captured more than Python's own output.
-arguments=(-c "$root/pyproject.toml" --rootdir "$root" -p no:cacheprovider -m "not slow" --capture=sys)
+arguments=(-c "$root/pyproject.toml" --rootdir "$root" -p no:cacheprovider -m "not slow" --capture=sys --timeout 300)
 for test in "${tests[@]}"; do
     arguments+=("$root/$test")
 done
