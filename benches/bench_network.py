@@ -154,6 +154,7 @@ def test_cold_in_order(server: Nginx, place: Path, versus: Versus) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # fsspec leaves files to the collector
 @pytest.mark.parametrize("peer", ["curl -o", "fsspec filecache", "fsspec blockcache", "smart_open"])
 def test_cold_in_order_beside_others(peer: str, server: Nginx, place: Path, versus: Versus) -> None:
     url = server.url("file.bin")

@@ -177,11 +177,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     width = max(len(row.bench) for row in rows)
     for row in rows:
         mark = {True: "ok", False: "MISSED", None: ""}[row.met]
-        beside = f" {row.theirs:12,.1f}  {row.ratio:7.2f} ×  {row.reach:10} {mark:7} {row.peer}" if row.peer else ""
-        terminalreporter.write_line(f"{row.bench:{width}}  {row.ours:12,.1f} {row.unit:5}{beside}")
+        beside = (
+            f" {figure(row.theirs):>12}  {row.ratio:7.2f} ×  {row.reach:10} {mark:7} {row.peer}" if row.peer else ""
+        )
+        terminalreporter.write_line(f"{row.bench:{width}}  {figure(row.ours):>12} {row.unit:5}{beside}")
     target = config.getoption("--report")
     if target is not None:
         target.write_text(_page(rows), encoding="utf-8")
+
+
+def figure(value: float) -> str:
+    """*value* with three digits that mean something, and no more after the point than that."""
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
 def _page(rows: list[Row]) -> str:
@@ -190,9 +197,10 @@ def _page(rows: list[Row]) -> str:
     lines = [
         "# Performance",
         "",
-        "Ours beside a peer or a physical limit, alternating in one run; medians. Repeat it with `make bench`.",
+        "Ours beside a peer or a physical limit, alternating in one run; medians. Repeat it with `make bench REPORT=1`;",
+        "`benches/instructions.json` has the instructions of the hottest calls. What misses its reach is marked.",
         "",
-        f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, {_processor()}; "
+        f"{platform.system()} {platform.release().partition('-')[0]}, {os.cpu_count()} cores, {_processor()}; "
         f"Python {platform.python_version()}, {versions}. "
         f"Load when it began: {os.getloadavg()[0]:.1f}.",
         "",
@@ -201,11 +209,11 @@ def _page(rows: list[Row]) -> str:
     ]
     for row in rows:
         if not row.peer:
-            lines.append(f"| {row.bench} | {row.ours:,.1f} {row.unit} | | | | | |")
+            lines.append(f"| {row.bench} | {figure(row.ours)} {row.unit} | | | | | |")
             continue
         mark = {True: "", False: "**missed**", None: ""}[row.met]
         lines.append(
-            f"| {row.bench} | {row.ours:,.1f} {row.unit} | {row.peer} | {row.theirs:,.1f} {row.unit} | "
+            f"| {row.bench} | {figure(row.ours)} {row.unit} | {row.peer} | {figure(row.theirs)} {row.unit} | "
             f"{row.ratio:.2f} × | {row.reach} | {mark} |"
         )
     return "\n".join(lines) + "\n"
