@@ -201,10 +201,10 @@ class Filler:
             self._glance()
             error = await self._over
             await self._end_transfers()
-            if error is None:
-                await self._commit()
-            else:
+            if error is not None:
                 await self._fail(error)
+            elif self.store.status == "active":
+                await self._commit()
         finally:
             for timer in (self._timer, self._glancing):
                 if timer is not None:

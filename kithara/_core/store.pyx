@@ -442,9 +442,11 @@ cdef class Store:
             return READY
         kt_lock(&self.monitor)
         outcome = self.look(start, stop, &until)
-        if outcome != MISSING or self.producer_thread == kt_thread():
+        if outcome == MISSING and self.producer_thread == kt_thread():
+            outcome = DEADLOCK if deadline > kt_now() else TIMED_OUT  # to look is allowed
+        if outcome != MISSING:
             kt_unlock(&self.monitor)
-            return DEADLOCK if outcome == MISSING else outcome
+            return outcome
         main_thread = kt_on_main_thread()
         pause = MAIN_SLICE if main_thread else OTHER_SLICE
         waiter.start = want_start

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import urlsplit
 
 from .._core.resource import Resource
 from .._core.store import Store
@@ -76,6 +77,8 @@ class Request:
         headers = dict(http.headers) if isinstance(http, HttpClient) else {}
         headers.update(self.headers or {})
         told = sorted(f"{name.lower()}:{value}" for name, value in headers.items() if name.lower() not in IMPERSONAL)
+        if told:  # user info alone is seen to by the key
+            told.append(urlsplit(self.url).netloc.rpartition("@")[0])
         return ResourceKey.from_url(self.url, query=self.options.query, credentials="\n".join(told) or None)
 
 

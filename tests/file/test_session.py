@@ -20,6 +20,7 @@ from kithara.cli.origin import Origin
 from kithara.errors import Closed, HttpStatus, InvalidSeek, KitharaError, RetryExhausted
 from kithara.events import Committed, Failed, Lagged, PhaseChanged, Progress, Response, Seeked, Started
 from kithara.file import FilePhase
+from kithara.file.download import Request
 from kithara.file.segments import FileSegmentIndex
 from kithara.io import SyncReaderParams
 from kithara.portal import portal
@@ -441,3 +442,33 @@ def test_bytes_that_make_no_sense_have_no_segments(data, tmp_path):
         resource.write_at(0, data)
     index = FileSegmentIndex.build(resource)
     assert index is None or () == index.segments
+
+
+def test_a_task_of_the_portals_own_loop_may_wait_for_bytes(origin):
+    async def read_on_the_portal():
+        async with FileSource.open(origin.url("a.mp3"), PARTIAL) as session:
+            source = session.keep()
+            assert kithara.WaitOutcome.READY == await source.wait_range(900_000, 900_010)
+            return await source.read_at(900_000, 10) + await anext(session.stream(10))
+
+    assert DATA[900_000:900_010] + DATA[:10] == portal().run(read_on_the_portal())
+
+
+def test_whoever_proves_who_they_are_differently_has_a_cache_entry_of_their_own(origin, store):
+    def asset(user, **headers):
+        request = Request(
+            url=origin.url("a.mp3").replace("//", f"//{user}"), options=FileOptions(), store=store, headers=headers
+        )
+        return request.key.asset_id
+
+    entries = [
+        asset(""),
+        asset("ann:1@"),
+        asset("ann:2@"),
+        asset("", Authorization="Bearer x"),
+        asset("", Authorization="Bearer y"),
+        asset("ann:1@", Authorization="Bearer x"),
+        asset("", **{"X-Api-Key": "x"}),
+    ]
+    assert len(entries) == len(set(entries))
+    assert entries[0] == asset("", **{"User-Agent": "me", "Accept-Language": "pl"})
