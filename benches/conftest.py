@@ -197,7 +197,7 @@ def _page(rows: list[Row]) -> str:
     lines = [
         "# Performance",
         "",
-        "Ours beside a peer or a physical limit, alternating in one run; medians. Repeat it with `make bench REPORT=1`;",
+        "Ours beside a peer or a physical limit, alternating in one run; medians. Repeat: `make bench REPORT=1`;",
         "`benches/instructions.json` has the instructions of the hottest calls. What misses its reach is marked.",
         "",
         f"{platform.system()} {platform.release().partition('-')[0]}, {os.cpu_count()} cores, {_processor()}; "
