@@ -1,7 +1,7 @@
 """Which bytes are here: a set of disjoint half-open ranges that answers in O(log n)."""
 
 cimport cython
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove
 
 
@@ -22,7 +22,7 @@ cdef class RangeSet:
             self.add(start, stop)
 
     def __dealloc__(self):
-        free(self.edges)
+        free(self.room)
 
     def add(self, int64_t start, int64_t stop) -> None:
         """Put ``[start, stop)`` in.
@@ -103,26 +103,43 @@ cdef class RangeSet:
 
     cdef int splice(self, Py_ssize_t low, Py_ssize_t high, int64_t *fresh, Py_ssize_t fresh_count) noexcept nogil:
         """Replace edges[low:high]. 0, or -1 without memory, or -2 over the limit; then nothing has changed."""
-        cdef Py_ssize_t count = self.count - (high - low) + fresh_count
-        cdef Py_ssize_t capacity
-        cdef void *larger
+        cdef Py_ssize_t growth = fresh_count - (high - low)
+        cdef Py_ssize_t count = self.count + growth
+        cdef bint before = low < self.count - high  # fewer edges lie before the change than behind it
         if self.max_runs and count > 2 * self.max_runs and count > self.count:
             return -2
-        if count > self.capacity:
-            capacity = max(16, 2 * count)
-            larger = realloc(self.edges, capacity * sizeof(int64_t))
-            if larger == NULL:
-                return -1
-            self.edges = <int64_t *>larger
-            self.capacity = capacity
-        if self.count > high and count != self.count:
-            memmove(
-                &self.edges[low + fresh_count], &self.edges[high], (self.count - high) * sizeof(int64_t)
-            )
+        if growth > 0 and not self.grow(growth if before else 0, 0 if before else growth):
+            return -1
+        if before:
+            if low and growth:
+                memmove(self.edges - growth, self.edges, low * sizeof(int64_t))
+            self.edges -= growth
+        elif self.count > high and growth:
+            memmove(&self.edges[low + fresh_count], &self.edges[high], (self.count - high) * sizeof(int64_t))
         if fresh_count:
             memcpy(&self.edges[low], fresh, fresh_count * sizeof(int64_t))
         self.count = count
         return 0
+
+    cdef bint grow(self, Py_ssize_t front, Py_ssize_t back) noexcept nogil:
+        """Have room for *front* more edges before the first and *back* more behind the last; False without memory."""
+        cdef Py_ssize_t slack
+        cdef int64_t *larger
+        if self.room != NULL:
+            slack = self.edges - self.room
+            if front <= slack and back <= self.capacity - slack - self.count:
+                return True
+        slack = max(<Py_ssize_t>8, self.count)
+        larger = <int64_t *>malloc((self.count + 2 * slack) * sizeof(int64_t))
+        if larger == NULL:
+            return False
+        if self.count:
+            memcpy(larger + slack, self.edges, self.count * sizeof(int64_t))
+        free(self.room)
+        self.room = larger
+        self.edges = larger + slack
+        self.capacity = self.count + 2 * slack
+        return True
 
     cdef int insert(self, int64_t start, int64_t stop) noexcept nogil:
         cdef int64_t fresh[2]
