@@ -234,6 +234,10 @@ class Filler:
         """Whether nothing more will be fetched; what is left is to say so, on disk and to those who wait."""
         return self._over.done()
 
+    def give_up(self, error: BaseException) -> None:
+        """Fetch no more: what is here stays readable, and who waits for more gets *error*."""
+        self._end(error)
+
     def _end(self, error: BaseException | None) -> None:
         if not self._over.done():
             self._over.set_result(error)

@@ -242,16 +242,17 @@ cdef class Store:
     def wanted(self) -> list:
         """What is missing and wanted: ``(start, stop, need)`` for each demand, in the order of urgency of its kind.
 
-        Each is the first hole in what the demand asks for. The need is 0 for one who waits, in order of arrival; 1
-        for what lies ahead of a cursor that has less than half of its look-ahead left; 2 where more is left, so that
-        nothing new need be asked for yet. Looking counts as having been told: the next new demand calls the producer
-        again.
+        Each is the first hole in what the demand asks for. The need is 0 for one who waits, in order of arrival, and for
+        what a reader has planned to read, no more than which is fetched; 1 for what lies ahead of a cursor that has
+        less than half of its look-ahead left; 2 where more is left, so that nothing new need be asked for yet. Looking
+        counts as having been told: the next new demand calls the producer again.
         """
         cdef int64_t starts[MOST_WANTED]
         cdef int64_t stops[MOST_WANTED]
         cdef int needs[MOST_WANTED]
         cdef int64_t position, stop, ahead
         cdef int count = 0
+        cdef bint planned
         cdef Waiter *waiter
         cdef Cursor *cursor
         self._use()
@@ -272,13 +273,14 @@ cdef class Store:
             if stop < 0:  # a seek is between its place and its plan; its read will say what is wanted
                 cursor = cursor.next
                 continue
+            planned = stop > position
             ahead = stop - position
-            if ahead <= 0:
+            if not planned:
                 ahead = ramp(cursor, self.look_ahead)
                 stop = position + ahead
                 ahead //= 2
             if self.hole(position, self.clipped(stop), &starts[count], &stops[count]):
-                needs[count] = 1 if starts[count] - position < ahead else 2
+                needs[count] = 0 if planned else 1 if starts[count] - position < ahead else 2
                 count += 1
             cursor = cursor.next
         kt_unlock(&self.monitor)

@@ -43,6 +43,7 @@ def locate(
     """
     first, high = low, stop
     barren = False
+    step = max(slack, 1)
     high_tick = stop_tick
     for turn in range(MAX_LOOKS):
         span = (high_tick - low.tick) if high_tick is not None else 0
@@ -51,8 +52,10 @@ def locate(
         if distance <= slack or high - low.offset <= 1:
             break
         guess = low.offset + int(distance - slack * 0.6)
-        # A guess behind the end, a place without a point, or slow narrowing: the density is no help, halving is.
-        if barren or guess >= high or (turn > 6 and turn % 2):
+        if barren:  # no point between there and the one that is too late: it begins a little before
+            guess = high - step
+            step *= 2
+        elif guess >= high or (turn > 6 and turn % 2):  # the density is no help, halving is
             guess = (low.offset + high) // 2
         guess = min(max(guess, low.offset + 1), high - 1)
         point = probe(guess, high)

@@ -23,6 +23,7 @@ from ..errors import (
     ContentEncodingRejected,
     HttpStatus,
     KitharaError,
+    OfflineMiss,
     ProtocolViolation,
     RangeMismatch,
     RepresentationChanged,
@@ -218,6 +219,11 @@ class Download:
             raise exc.renewed() from exc.__cause__ or exc
         finally:
             self.resource.forget(watch)
+
+    def go_offline(self) -> None:
+        """Fetch no more, for every session on it: what is here plays, and at the first hole there is `OfflineMiss`."""
+        if self._filler is not None and not self._filler.over:
+            self._filler.give_up(OfflineMiss("offline, and not in the cache", url=self.request.url))
 
     async def stop(self) -> None:
         """Stop fetching; keep what is here. Whoever still waits for a missing byte gets `Cancelled`."""

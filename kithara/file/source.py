@@ -44,12 +44,29 @@ class FileSource:
         self.media = media
         self.recipe = recipe
         self.keeper: object = None
+        self._offline = False
+        self._go_offline: Callable[[], None] | None = None
 
     def __reduce__(self) -> tuple[Callable[[], FileSource], tuple[()]]:
         """A recipe: URL, options and headers. The process that unpickles it opens the same anew, and waits for that."""
         if self.recipe is None:
             raise TypeError("cannot be pickled: it was not made by FileSource.open, so nobody could open it elsewhere")
         return self.recipe, ()
+
+    @property
+    def offline_mode(self) -> bool:
+        """Whether nothing more is fetched. Once True it stays: what is here is given, the rest is an `OfflineMiss`.
+
+        Other sessions on the same download share its fate.
+        """
+        return self._offline
+
+    @offline_mode.setter
+    def offline_mode(self, offline: bool) -> None:
+        if offline and not self._offline:
+            self._offline = True
+            if self._go_offline is not None:
+                portal().call(self._go_offline)
 
     @property
     def length(self) -> int | None:
@@ -168,6 +185,7 @@ async def open_remote(request: Request, bus: EventBus, owns_bus: bool) -> FileSe
     download = await registry.open(request, bus)
     bus.publish(Started(url=download.resource.label or "", cached=download.resource.total))
     source = FileSource(download.store, download.look_at_media(), recipe_of(request))
+    source._go_offline = download.go_offline
 
     async def release() -> None:
         await registry.release(download, bus)

@@ -11,10 +11,11 @@ from support.sources import CONTENT, SIZE, UserSource
 
 import kithara
 from kithara import stream
+from kithara.cli.origin import Origin
 from kithara.errors import LocalFileError
 from kithara.events import EventBus
 from kithara.source import OpenedSource
-from kithara.stream import ByteStream, StreamSource, SyncReader
+from kithara.stream import ByteStream, StreamParams, StreamSource, SyncReader
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,15 @@ def test_every_name_of_the_seeds_is_here_and_documented(name: str) -> None:
     thing = getattr(stream, name)
     assert name in stream.__all__
     assert name in ALIASES or thing.__doc__
+
+
+async def test_offline_mode_reaches_a_file_which_then_fetches_no_more() -> None:
+    with Origin({"song.bin": CONTENT}, rate=50_000) as origin:
+        source = await StreamSource.open(kithara.File, origin.url("song.bin"), kithara.FileParams())
+        received = bytearray()
+        async with ByteStream(source, StreamParams(offline_mode=True)) as chunks:
+            with pytest.raises(kithara.OfflineMiss):
+                async for chunk in chunks:
+                    received += chunk
+        assert CONTENT.startswith(received)
+        assert len(received) < SIZE
