@@ -98,9 +98,13 @@ async def test_offline_mode_reaches_a_file_which_then_fetches_no_more() -> None:
     with Origin({"song.bin": CONTENT}, rate=50_000) as origin:
         source = await StreamSource.open(kithara.File, origin.url("song.bin"), kithara.FileParams())
         received = bytearray()
-        async with ByteStream(source, StreamParams(offline_mode=True)) as chunks:
-            with pytest.raises(kithara.OfflineMiss):
+
+        async def receive() -> None:
+            async with ByteStream(source, StreamParams(offline_mode=True)) as chunks:
                 async for chunk in chunks:
-                    received += chunk
+                    received.extend(chunk)
+
+        with pytest.raises(kithara.OfflineMiss):
+            await receive()
         assert CONTENT.startswith(received)
         assert len(received) < SIZE
