@@ -43,7 +43,8 @@ _NAMES = {
 
 # Frames of output that must be decoded and dropped before the samples equal those of a decode from the start: measured
 # until bit-identical, with a margin. MP3: the bit reservoir of 511 bytes at the smallest frames. Opus: CELT's energy
-# prediction; 640 ms left 11 of 400 places a last bit off, 840 ms none. SBR never becomes identical; from 8 frames on it is as near as it gets.
+# prediction; 640 ms left 11 of 400 places a last bit off, 840 ms none. SBR never becomes identical; from 8 frames on
+# it is as near as it gets.
 _PREROLL = {
     "mp3": 10 * 1152,
     "mp2": 2 * 1152,

@@ -256,7 +256,7 @@ class OggDemuxer(Demuxer):
         """The first page at or after *offset* on which a packet ends; its tick is where that page ends."""
         at, limit = offset, min(stop, self._view.length or stop)
         while at < limit:
-            self._view.plan(at, at + 2 * LOOK)  # should this be the place, its packets are on their way
+            self._view.plan(at, at + 3 * LOOK)  # should this be the place, its packets are on their way
             data = self._view.some(at, min(LOOK, max(limit - at, 1)))
             mark = data.find(b"OggS")
             while mark >= 0:
@@ -293,7 +293,7 @@ class OggDemuxer(Demuxer):
         density = (track.bitrate or 128000) / 8 / track.rate
         if self._seen.tick > 4 * track.rate or (self._seen.tick and not track.bitrate):
             density = (self._seen.offset - low.offset) / self._seen.tick
-        found = locate(low, stop, self.end, tick, self._probe, density=density, slack=LOOK)
+        found = locate(low, stop, self.end, tick, self._probe, density=density, slack=2 * LOOK)
         if found == low:
             return Landing(0)
         page = self._page_at(found.offset)
