@@ -65,12 +65,14 @@ class MemoryStreamingResource(MemoryResource):
     def fail(self, error: BaseException) -> None:
         """As `Resource.fail`."""
         super().fail(error)
-        self._keeper.ended(self)
+        if self.status != "committed":  # the first end stays
+            self._keeper.ended(self)
 
     def cancel(self) -> None:
         """As `Resource.cancel`."""
         super().cancel()
-        self._keeper.ended(self)
+        if self.status != "committed":
+            self._keeper.ended(self)
 
     def close(self) -> None:
         """Give the handle up, and its bytes with the last reference."""

@@ -470,12 +470,14 @@ class StreamingResource(FileResource):
     def fail(self, error: BaseException) -> None:
         """As `Resource.fail`. The files stay as they were at the last checkpoint, for the next session to go on."""
         super().fail(error)
-        self._ended()
+        if self.status != "committed":  # the first end stays
+            self._ended()
 
     def cancel(self) -> None:
         """As `Resource.cancel`. The files stay as they were at the last checkpoint, for the next session to go on."""
         super().cancel()
-        self._ended()
+        if self.status != "committed":
+            self._ended()
 
     def close(self) -> None:
         """Save what is not yet saved, and give the handle up: every later use raises `Closed`."""

@@ -15,7 +15,7 @@ import platformdirs
 import pytest
 
 from kithara.assets import AssetId, AssetStore, Limits, ResourceKey, asset_store
-from kithara.errors import CacheCorrupt, Closed, NoSpace, ReadOnlyStore, StoreError, StoreIo
+from kithara.errors import CacheCorrupt, Closed, KitharaError, NoSpace, ReadOnlyStore, StoreError, StoreIo
 from kithara.events import Evicted
 from kithara.storage import Validators
 
@@ -666,3 +666,17 @@ def read_some(resource):
     buffer = bytearray(100)
     assert 100 == resource.read_at(0, buffer)
     return bytes(buffer)
+
+
+@pytest.mark.parametrize("how", ["fail", "cancel"])
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_what_comes_after_a_commit_leaves_the_one_live_resource_in_place(tmp_path, in_memory, how):
+    with AssetStore.in_memory() if in_memory else AssetStore(tmp_path / "kept") as store:
+        key = ResourceKey("show", "file/body")
+        resource = store.open_streaming(key)
+        resource.describe(Validators(total=3))
+        resource.write_at(0, b"abc")
+        resource.commit()
+        resource.fail(KitharaError("too late")) if how == "fail" else resource.cancel()
+        assert "committed" == resource.status
+        assert resource is store.open_streaming(key)
