@@ -22,6 +22,10 @@ _indexes: weakref.WeakSet[Index] = weakref.WeakSet()
 _log = logging.getLogger("kithara.assets")
 
 VERSION = 1
+
+BUSY_FOR = 2.0
+"""Seconds to wait for another connection."""
+
 _SCHEMA = f"""
 CREATE TABLE assets (
     name TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL DEFAULT 0,
@@ -84,17 +88,30 @@ class Index:
     # ── opening and healing ──────────────────────────────────────────────────────────────────
 
     def _open(self) -> None:
-        """Open the file, or begin a new one, or make do with memory."""
-        for attempt in (self._open_file, self._open_anew):
+        """Open the file, or begin a new one where it is broken, or make do with memory."""
+        for attempt in (self._open_patiently, self._open_anew):
             try:
                 if self._path is not None:
                     self._db = attempt(self._path)
                     return
             except (sqlite3.Error, OSError) as exc:
                 _log.warning("the index %s cannot be used: %s", self._path, exc)
+                if _is_busy(exc):
+                    break  # it is in use, and so not broken: others go on with it
         self._db = self._connect(":memory:")
         self._db.executescript(_SCHEMA)
         self.fresh = True
+
+    def _open_patiently(self, path: str) -> sqlite3.Connection:
+        """`_open_file`, again while it is busy: SQLite itself does not wait for a change of the journal's mode."""
+        until = time.monotonic() + BUSY_FOR
+        while True:
+            try:
+                return self._open_file(path)
+            except sqlite3.Error as exc:
+                if not _is_busy(exc) or time.monotonic() >= until:
+                    raise
+            time.sleep(0.01)
 
     def _open_file(self, path: str) -> sqlite3.Connection:
         if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
@@ -129,7 +146,7 @@ class Index:
 
     @staticmethod
     def _connect(path: str) -> sqlite3.Connection:
-        db = sqlite3.connect(path, timeout=2.0, check_same_thread=False, isolation_level=None)
+        db = sqlite3.connect(path, timeout=BUSY_FOR, check_same_thread=False, isolation_level=None)
         try:
             # WAL needs memory that all processes share, which file systems over a network do not have.
             db.execute(f"PRAGMA journal_mode = {'DELETE' if _is_remote(path) else 'WAL'}")
@@ -348,6 +365,14 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
             db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether another connection is in the way, now."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    )
 
 
 def _statements(script: str) -> Iterator[str]:

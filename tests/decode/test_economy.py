@@ -110,7 +110,7 @@ def test_a_probe_looks_at_the_end_for_what_only_the_end_tells():
 
 
 @pytest.mark.parametrize(
-    ("name", "kilobytes"), [("mp3-cbr", 16), ("m4a-faststart", 8), ("flac", 96), ("ogg-vorbis", 96)]
+    ("name", "kilobytes"), [("mp3-cbr", 16), ("m4a-faststart", 8), ("flac", 96), ("ogg-vorbis", 128)]
 )
 def test_over_http_a_seek_is_a_few_ranges_and_the_right_samples(name, kilobytes):
     entry = corpus.file(name, seconds=SECONDS)
