@@ -497,8 +497,8 @@ def _take(reader: SyncReader, start: int, stop: int) -> bytes:
     """The bytes of a range that is here."""
     if start >= stop:
         return b""
+    reader.want(start, stop)  # before the seek: nothing is fetched beyond it at any moment
     reader.seek(start)
-    reader.want(start, start)
     return reader.read(stop - start)
 
 

@@ -709,7 +709,7 @@ cdef class SyncReader:
             return
         position = kt_load(&self.cursor.position)
         if until - position < ramp(&self.cursor, self._store.look_ahead) // 2:
-            if until != self._store.length_now() and kt_load(&self.cursor.hint_stop) <= position:
+            if until != self._store.length_now() and kt_load(&self.cursor.hint_stop) < position:
                 self._store.nudge(until)
 
 

@@ -273,7 +273,7 @@ cdef class Store:
             if stop < 0:  # a seek is between its place and its plan; its read will say what is wanted
                 cursor = cursor.next
                 continue
-            planned = stop > position
+            planned = 0 < stop and position <= stop  # at its end, too: whoever reads on says so by a miss
             ahead = stop - position
             if not planned:
                 ahead = ramp(cursor, self.look_ahead)
