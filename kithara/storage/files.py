@@ -81,7 +81,18 @@ class Directory:
             return cls(os.open(shown, os.O_RDONLY | os.O_DIRECTORY), shown)
 
     def down(self, names: Sequence[str], *, create: bool = False) -> Directory:
-        """The directory *names* below this one, each step checked to be a real directory."""
+        """The directory *names* below this one, each step checked to be a real directory; made if told so."""
+        attempts = 5
+        while True:
+            attempts -= 1
+            try:
+                return self._walk_down(names, create=create)
+            except FileNotFoundError:
+                # One that was empty may be removed by others between two of the steps: make it again, from the top.
+                if not create or not attempts:
+                    raise
+
+    def _walk_down(self, names: Sequence[str], *, create: bool) -> Directory:
         with translated("opening a directory", self.path):
             at = Directory(os.dup(self.fd), self.path)
         try:

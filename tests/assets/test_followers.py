@@ -1,7 +1,6 @@
 """One writer, many followers: two stores of one root, as two processes have them, and two processes."""
 
 import contextlib
-import gc
 import logging
 import os
 import random
@@ -12,6 +11,7 @@ import threading
 import time
 
 import pytest
+from support.leaks import descriptors_below
 
 from kithara.assets import AssetStore, ResourceKey
 from kithara.assets.lease import WRITER
@@ -400,9 +400,7 @@ def test_following_leaves_nothing_open(writer, tmp_path):
             store.open_streaming(KEY).follow([(0, 10, 0)])
 
     once()
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors_below(tmp_path)
     for _ in range(5):
         once()
-    gc.collect()
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert before == descriptors_below(tmp_path)

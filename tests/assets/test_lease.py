@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from support.leaks import descriptors_below
 
 from kithara.assets.lease import PIN, WRITER, LockTable
 from kithara.errors import Busy, CacheCorrupt
@@ -157,9 +158,9 @@ def test_a_link_planted_as_the_lock_file_is_refused(directory, table, tmp_path):
     assert victim.read_bytes() == b"precious"
 
 
-def test_many_held_locks_cost_one_descriptor(table):
+def test_many_held_locks_cost_one_descriptor(table, tmp_path):
     table.shared(PIN, "first").release()
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors_below(tmp_path)
     locks = [table.shared(PIN, str(number)) for number in range(2000)]
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert before == descriptors_below(tmp_path)
     assert len({id(lock) for lock in locks}) == 2000

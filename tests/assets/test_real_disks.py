@@ -118,11 +118,12 @@ def test_too_few_descriptors_are_busy_and_pass(tmp_path):
     with AssetStore(tmp_path / "cache") as store:
         fill(store, "old")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        gc.collect()
         used = len(os.listdir("/proc/self/fd"))
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, hard))
         try:
             with pytest.raises(Busy, match="Too many open files"):
-                [store.open_streaming(ResourceKey(f"n{number}", "file/body")) for number in range(10)]
+                [store.open_streaming(ResourceKey(f"n{number}", "file/body")) for number in range(200)]
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert DATA == read(store.open_streaming(ResourceKey("old", "file/body")), 0, len(DATA))

@@ -13,6 +13,7 @@ import threading
 
 import platformdirs
 import pytest
+from support.leaks import descriptors_below
 
 from kithara.assets import AssetId, AssetStore, Limits, ResourceKey, asset_store
 from kithara.errors import CacheCorrupt, Closed, KitharaError, NoSpace, ReadOnlyStore, StoreError, StoreIo
@@ -595,13 +596,11 @@ def test_stores_and_resources_leave_nothing_open(root):
             resource.park()
             store.open_streaming(ResourceKey("show", "file/other")).close()
 
-    once()
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    before = set(threading.enumerate())
     for _ in range(10):
         once()
-    gc.collect()
-    assert before == (len(os.listdir("/proc/self/fd")), threading.active_count())
+    assert [] == descriptors_below(root)
+    assert set() == set(threading.enumerate()) - before
 
 
 def test_a_directory_that_another_process_removes_amid_an_open_is_made_again(disk, monkeypatch):
@@ -622,6 +621,25 @@ def test_a_directory_that_another_process_removes_amid_an_open_is_made_again(dis
     resource.write_at(0, DATA)
     resource.commit(len(DATA))
     assert DATA == read(disk.open_streaming(KEY))
+
+
+def test_a_directory_that_another_process_removes_between_two_steps_is_made_again(disk, root, monkeypatch):
+    fill(disk, "show")
+    real = os.open
+    removed = []
+
+    def open_then_remove(name, flags, *mode, dir_fd=None):
+        if name == "other" and not removed:
+            removed.append(name)
+            disk._backend.remove_asset("show")
+        return real(name, flags, *mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", open_then_remove)
+    resource = disk.open_streaming(ResourceKey("show", "other/body"))
+    assert ["other"] == removed
+    resource.write_at(0, DATA)
+    resource.commit(len(DATA))
+    assert DATA == (root / "show" / "other" / "body").read_bytes()
 
 
 def test_what_a_crash_left_half_removed_is_removed_at_the_next_start(root):
@@ -651,15 +669,15 @@ def test_opening_and_closing_leaves_descriptors_maps_and_threads_where_they_were
         part.close()
 
     def counts():
-        with open("/proc/self/maps", encoding="ascii") as maps:
-            mapped = sum("cache" in line for line in maps)
-        return len(os.listdir("/proc/self/fd")), mapped, threading.active_count()
+        with open("/proc/self/maps", encoding="utf-8") as maps:
+            return descriptors_below(disk.root), sum(disk.root in line for line in maps)
 
     once(0)
-    before = counts()
+    before, threads = counts(), set(threading.enumerate())
     for number in range(cycles):
         once(number)
     assert before == counts()
+    assert set() == set(threading.enumerate()) - threads
 
 
 def read_some(resource):

@@ -1,7 +1,6 @@
 """Large files that arrive in pieces: what survives, what is refused, what is dropped."""
 
 import errno
-import gc
 import hashlib
 import logging
 import os
@@ -9,6 +8,7 @@ import random
 import threading
 
 import pytest
+from support.leaks import descriptors_below
 
 from kithara._core import disk
 from kithara.errors import CacheCorrupt, Cancelled, Closed, NoSpace, ReadOnlyStore, StoreIo, WaitTimeout
@@ -489,18 +489,16 @@ def test_a_reader_in_a_thread_gets_bytes_as_they_come(path):
 
 
 def test_nothing_is_left_open(path):
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
     for number in range(20):
         resource = filled(path.with_name(f"f{number}"), (0, 1000))
+        assert [] != descriptors_below(path.parent)
         resource.close()
         del resource
         StreamingResource(path.with_name(f"f{number}"))
     path.with_name("g").symlink_to("f1")
     with pytest.raises(CacheCorrupt):
         StreamingResource(path.with_name("g"))
-    gc.collect()
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert [] == descriptors_below(path.parent)
 
 
 def test_a_checkpoint_amid_a_write_claims_no_byte_that_it_did_not_sync(path, monkeypatch):

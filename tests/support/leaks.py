@@ -45,6 +45,12 @@ class Holdings:
         ]
 
 
+def descriptors_below(folder: str | os.PathLike[str]) -> list[str]:
+    """The files in *folder* that this process has open, removed ones too: whatever else goes on, these are a test's."""
+    gc.collect()
+    return sorted(target for target in _descriptors() if target.startswith(f"{os.fspath(folder)}/"))
+
+
 def _descriptors() -> Iterator[str]:
     for name in os.listdir("/proc/self/fd"):
         try:
