@@ -17,7 +17,7 @@ class MediaInfo:
 
     Attributes:
         codec: ``"mp3" "aac" "alac" "flac" "opus" "vorbis" "ac3" "eac3" "pcm_s16le"…``
-        container: ``"mp3" "adts" "mp4" "fmp4" "flac" "ogg" "wav" "mpegts" "matroska"``, or ``"hls"`` for a playlist.
+        container: ``"mp3" "adts" "ac3" "mp4" "fmp4" "flac" "ogg" "wav" "mpegts" "matroska"``, or ``"hls"`` for a playlist.
         bitrate: Bits per second, where the container tells it or the sizes give it.
         profile: A finer name of the codec, such as ``"HE-AAC"`` or ``"LC"``.
         rate: Frames per second of the decoded audio.
@@ -47,6 +47,8 @@ class MediaInfo:
 
 _MP3 = MediaInfo(codec="mp3", container="mp3")
 _ADTS = MediaInfo(codec="aac", container="adts")
+_AC3 = MediaInfo(codec="ac3", container="ac3")
+_EAC3 = MediaInfo(codec="eac3", container="ac3")
 _MP4 = MediaInfo(container="mp4")
 _FLAC = MediaInfo(codec="flac", container="flac")
 _OGG = MediaInfo(container="ogg")
@@ -63,6 +65,8 @@ _TYPES = {
     "audio/aac": _ADTS,
     "audio/aacp": _ADTS,
     "audio/x-aac": _ADTS,
+    "audio/ac3": _AC3,
+    "audio/eac3": _EAC3,
     "audio/mp4": _MP4,
     "audio/m4a": _MP4,
     "audio/x-m4a": _MP4,
@@ -96,6 +100,9 @@ _SUFFIXES = {
     "mp3": _MP3,
     "aac": _ADTS,
     "adts": _ADTS,
+    "ac3": _AC3,
+    "ec3": _EAC3,
+    "eac3": _EAC3,
     "m4a": _MP4,
     "m4b": _MP4,
     "mp4": _MP4,
@@ -187,6 +194,8 @@ def sniff(head: bytes) -> MediaInfo | None:
         return _MATROSKA
     if head[4:8] in (b"ftyp", b"moov", b"styp", b"moof", b"sidx", b"mdat", b"free", b"skip", b"wide", b"emsg", b"prft"):
         return MediaInfo(container="fmp4") if head[4:8] in (b"styp", b"moof", b"sidx", b"emsg", b"prft") else _MP4
+    if head[:2] == b"\x0b\x77" and len(head) >= 6 and head[5] >> 3 <= 16:
+        return _EAC3 if head[5] >> 3 > 10 else _AC3
     text = head[3:] if head[:3] == b"\xef\xbb\xbf" else head
     if text.lstrip()[:7] == b"#EXTM3U":
         return _HLS

@@ -55,6 +55,10 @@ _PREROLL = {
     "eac3": 3072,
 }
 _PREROLL_SBR = 8 * 2048
+_REOPENED = {"aac", "ac3", "eac3"}
+"""Codecs that flushing does not reset: it leaves AAC its SBR and noise states, and takes AC-3 its seed."""
+# AC-3 fills what it left out with noise: seeded by the frame, a seek gives the samples of a decode from the start.
+_OPTIONS = {"ac3": {"cons_noisegen": "1"}, "eac3": {"cons_noisegen": "1"}}
 
 
 class Frame(Protocol):
@@ -160,6 +164,7 @@ class LibavCodec(Codec):
         try:
             context = cast(AudioCodecContext, av.CodecContext.create(_NAMES[track.codec], "r"))
             context.thread_count = 1
+            context.options = dict(_OPTIONS.get(track.codec, {}))
             context.flags2 |= Flags2.skip_manual  # else Opus drops its pre-skip, after every flush anew
             if track.config:
                 context.extradata = track.config
@@ -238,8 +243,8 @@ class LibavCodec(Codec):
             return ()  # it held nothing that can still be had
 
     def reset(self) -> None:
-        if self.track.codec == "aac":
-            self._open()  # flushing leaves SBR and noise states behind
+        if self.track.codec in _REOPENED:
+            self._open()
         else:
             self._context.flush_buffers()
             self._priming = self.track.codec == "vorbis"

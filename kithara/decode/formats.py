@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..errors import DecodeError, UnsupportedMedia
 from ..media import MediaInfo, id3_size, sniff
+from .dolby import DolbyDemuxer
 from .flac import FlacDemuxer
 from .matroska import MatroskaDemuxer
 from .mp4 import open_mp4
@@ -25,6 +26,7 @@ MAX_TAGS = 16
 _OPENERS: dict[str, Callable[[ByteView, int], Demuxer]] = {
     "mp3": Mp3Demuxer,
     "adts": AdtsDemuxer,
+    "ac3": DolbyDemuxer,
     "mp4": open_mp4,
     "fmp4": open_mp4,
     "flac": FlacDemuxer,

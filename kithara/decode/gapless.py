@@ -9,10 +9,10 @@ __all__ = ["CODEC_PRIMING", "SBR_DELAY", "Gapless", "GaplessMode"]
 
 GaplessMode = Literal["media", "codec", "off"]
 
-CODEC_PRIMING = {"mp3": 1105, "aac": 1024, "opus": 312}
+CODEC_PRIMING = {"mp3": 1105, "aac": 1024, "opus": 312, "ac3": 256, "eac3": 256}
 """Frames that the usual encoders put before the first true one, at the decoder's core rate.
 
-LAME's 576 and the decoder's 529; one AAC frame; libopus' 6.5 ms at 48 kHz.
+LAME's 576 and the decoder's 529; one AAC frame; libopus' 6.5 ms at 48 kHz; AC-3's one block.
 """
 
 SBR_DELAY = 481

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .._core.frames import ADTS_AUDIO, MPEG_AUDIO, split, ts_payload
+from .._core.frames import ADTS_AUDIO, DOLBY_AUDIO, MPEG_AUDIO, split, ts_payload
 from ..errors import DecodeError, UnsupportedMedia
+from .dolby import dolby_header
 from .locate import Point, locate
 from .mpeg import adts_config, mpeg_header
 from .track import Demuxer, Landing, Packet, Track
@@ -18,6 +19,11 @@ LOOK = PACKET * 64
 MAX_HEAD = PACKET * 20_000
 CLOCK = 90_000
 WRAP = 1 << 33
+_KINDS = {0x03: MPEG_AUDIO, 0x04: MPEG_AUDIO, 0x0F: ADTS_AUDIO, 0x81: DOLBY_AUDIO, 0x87: DOLBY_AUDIO}
+"""What the frames are by the stream type in a program map (ISO 13818-1, table 2-34; ATSC A/53-3, 6.7)."""
+PRIVATE = 0x06
+_DVB_KINDS = {0x6A: DOLBY_AUDIO, 0x7A: DOLBY_AUDIO}
+"""What a private stream is by the tags of its descriptors (ETSI EN 300 468, 6.3)."""
 
 
 def unwrap(pts: int, near: int) -> int:
@@ -26,7 +32,7 @@ def unwrap(pts: int, near: int) -> int:
 
 
 class TransportDemuxer(Demuxer):
-    """AAC (ADTS) or MPEG audio in a transport stream.
+    """AAC (ADTS), MPEG audio or AC-3 in a transport stream.
 
     Attributes:
         pts: The 90 kHz time stamp of the first packet.
@@ -53,6 +59,11 @@ class TransportDemuxer(Demuxer):
         if self._kind == ADTS_AUDIO:
             rate, channels, _ = adts_config(head)
             codec = "aac"
+        elif self._kind == DOLBY_AUDIO:
+            dolby = dolby_header(head)
+            if dolby is None:
+                raise DecodeError("no AC-3 frame in the transport stream", range=(offset, None))
+            codec, rate, channels, self._frame, _ = dolby
         else:
             header = mpeg_header(head)
             if header is None:
@@ -69,7 +80,7 @@ class TransportDemuxer(Demuxer):
         if not frames:
             return None
         start = frames[0][0]
-        return stream[start : start + 7], stamp or 0
+        return stream[start : start + 8], stamp or 0
 
     def packets(self) -> Iterator[Packet]:
         feed = Feed(self._view, self._at, least=0)
@@ -156,13 +167,24 @@ def _find_audio(view: ByteView, offset: int) -> tuple[int, int]:
                 entry = 12 + ((section[10] & 0x0F) << 8 | section[11])
                 while entry + 5 <= size:
                     kind = section[entry]
-                    if kind in (0x03, 0x04, 0x0F):
-                        stream = (section[entry + 1] & 0x1F) << 8 | section[entry + 2]
-                        return stream, ADTS_AUDIO if kind == 0x0F else MPEG_AUDIO
+                    described = entry + 5 + ((section[entry + 3] & 0x0F) << 8 | section[entry + 4])
+                    found = _described(section[entry + 5 : described]) if kind == PRIVATE else _KINDS.get(kind)
+                    if found is not None:
+                        return (section[entry + 1] & 0x1F) << 8 | section[entry + 2], found
                     kinds.add(kind)
-                    entry += 5 + ((section[entry + 3] & 0x0F) << 8 | section[entry + 4])
+                    entry = described
         at += len(data) // PACKET * PACKET
     if kinds:
         names = ", ".join(f"{kind:#x}" for kind in sorted(kinds))
         raise UnsupportedMedia(f"no known audio in the transport stream; stream types {names}")
     raise DecodeError("a transport stream without a program map", range=(offset, at))
+
+
+def _described(descriptors: bytes) -> int | None:
+    """The kind of audio that a private stream's *descriptors* tell of, or None."""
+    at = 0
+    while at + 2 <= len(descriptors):
+        if (kind := _DVB_KINDS.get(descriptors[at])) is not None:
+            return kind
+        at += 2 + descriptors[at + 1]
+    return None

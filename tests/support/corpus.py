@@ -152,6 +152,8 @@ def cover(side: int) -> bytes:
     )
 
 
+AC3 = ("-c:a", "ac3", "-b:a", "192k")
+EAC3 = ("-c:a", "eac3", "-b:a", "96k")
 AAC = ("-c:a", "aac", "-b:a", "128k")
 OPUS = ("-c:a", "libopus", "-b:a", "96k")
 FRAGMENTS = ("-frag_duration", "2000000")
@@ -165,6 +167,8 @@ RECIPES: dict[str, Recipe] = {
     "mp3-cover": Recipe(suffix=".mp3", codec="mp3", container="mp3", make=with_cover),
     "adts": Recipe(suffix=".aac", codec="aac", container="adts", make=ffmpeg(*AAC), told=False),
     "adts-no-pns": Recipe(suffix=".aac", codec="aac", container="adts", make=ffmpeg(*AAC, "-aac_pns", "0"), told=False),
+    "ac3": Recipe(suffix=".ac3", codec="ac3", container="ac3", make=ffmpeg(*AC3), told=False),
+    "eac3": Recipe(suffix=".eac3", codec="eac3", container="ac3", make=ffmpeg(*EAC3), told=False),
     "m4a-faststart": Recipe(suffix=".m4a", codec="aac", container="mp4", make=ffmpeg(*AAC, "-movflags", "+faststart")),
     "m4a-moov-last": Recipe(suffix=".m4a", codec="aac", container="mp4", make=ffmpeg(*AAC)),
     "m4a-no-pns": Recipe(
@@ -200,6 +204,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "mkv-aac": Recipe(suffix=".mka", codec="aac", container="matroska", make=ffmpeg(*AAC), told=False),
     "ts-aac": Recipe(suffix=".ts", codec="aac", container="mpegts", make=ffmpeg(*AAC), told=False),
+    "ts-ac3": Recipe(suffix=".ts", codec="ac3", container="mpegts", make=ffmpeg(*AC3), told=False),
     "flac": Recipe(suffix=".flac", codec="flac", container="flac", make=flac("-5"), lossless=True),
     "flac-24": Recipe(suffix=".flac", codec="flac", container="flac", make=flac("-5"), bits=24, lossless=True),
     "ogg-flac": Recipe(
