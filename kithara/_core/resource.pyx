@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 from .guard cimport Mapping, guard_map, guard_unmap, guarded_copy
-from .ranges cimport RangeSet
+from .ranges cimport RangeSet, Run, pairs_of
 from .store cimport (
     ACTIVE,
     CANCELLED,
@@ -99,7 +99,7 @@ cdef class Resource(Store):
         self._use()
         kt_lock(&self.monitor)
         known = self.known_length
-        beyond = self.claimed.count > 0 and self.claimed.edges[self.claimed.count - 1] > length
+        beyond = self.claimed.end() > length
         if known < 0 and not beyond:
             kt_store(&self.known_length, length)
             kt_broadcast(&self.monitor)
@@ -242,36 +242,30 @@ cdef class Resource(Store):
 
     def available_ranges(self) -> list:
         """What is here now: ``[(start, stop), ...]`` in order."""
-        cdef Py_ssize_t count = 0, index
-        cdef int64_t *edges
-        cdef list ranges = []
+        cdef Py_ssize_t count = 0
+        cdef Run *runs
         self._use()
         kt_lock(&self.monitor)  # and no object made while it is held: that may collect garbage, and run anything
-        edges = self.present.snapshot(&count)
+        runs = self.present.snapshot(&count)
         kt_unlock(&self.monitor)
-        if edges == NULL:
+        if runs == NULL:
             raise MemoryError
-        try:
-            for index in range(0, count, 2):
-                ranges.append((edges[index], edges[index + 1]))
-        finally:
-            free(edges)
-        return ranges
+        return pairs_of(runs, count)
 
     def packed_ranges(self) -> bytes:
         """`available_ranges` as native 64-bit integers, start and stop in turn: for who copies them often."""
         cdef Py_ssize_t count = 0
-        cdef int64_t *edges
+        cdef Run *runs
         self._use()
         kt_lock(&self.monitor)
-        edges = self.present.snapshot(&count)
+        runs = self.present.snapshot(&count)
         kt_unlock(&self.monitor)
-        if edges == NULL:
+        if runs == NULL:
             raise MemoryError
         try:
-            return (<char *>edges)[:count * sizeof(int64_t)]
+            return (<char *>runs)[:count * sizeof(Run)]
         finally:
-            free(edges)
+            free(runs)
 
     @property
     def total(self) -> int:

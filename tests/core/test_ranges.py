@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -94,3 +95,40 @@ def test_a_million_writes_of_one_byte_in_order_are_one_run() -> None:
     for position in range(1_000_000):
         ranges.add(position, position + 1)
     assert [(0, 1_000_000)] == list(ranges)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_thousands_of_runs_come_and_go_as_in_a_set_of_integers(seed: int) -> None:
+    chance = random.Random(seed)
+    span = 20_000
+    ranges, model = RangeSet(), bytearray(span)
+
+    def change(most: int, here: bool) -> None:
+        start = chance.randrange(span)
+        stop = min(span, start + chance.randrange(1, most))
+        (ranges.add if here else ranges.discard)(start, stop)
+        model[start:stop] = bytes([here]) * (stop - start)
+
+    def check() -> None:
+        expected = [match.span() for match in re.finditer(rb"\x01+", model)]
+        assert expected == list(ranges)
+        assert len(expected) == len(ranges)
+        assert sum(model) == ranges.total
+        for place in (chance.randrange(span) for _ in range(50)):
+            missing = re.compile(rb"\x00+").search(model, place)
+            assert (missing.span() if missing else None) == ranges.next_gap(place, span)
+            assert (missing.start() if missing else span) == ranges.covered_until(place)
+
+    for most, likely in ((4, 0.9), (4, 0.1), (3, 0.6), (2000, 0.5), (4, 0.8), (300, 0.2)):
+        for _ in range(3000):
+            change(most, chance.random() < likely)
+        check()
+    ranges.discard(0, span)
+    assert [] == list(ranges)
+
+
+def test_runs_that_come_in_order_or_backwards_are_all_kept() -> None:
+    starts = range(0, 10_000, 2)
+    expected = [(start, start + 1) for start in starts]
+    assert expected == list(RangeSet(expected))
+    assert expected == list(RangeSet(reversed(expected)))
