@@ -232,6 +232,7 @@ class Download:
             if self._filler is not None and not self._filler.over:
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._filler = self._task = None  # which refer to this: the descriptors are to go with the last reader
         if self.resource.status == "active":
             await self._keep()
             self.resource.cancel()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.faultserver import FaultServer, head, send, stall
-from support.leaks import Holdings, settle
+from support.leaks import Holdings, descriptors_below, settle
 from support.waiting import Background, eventually, liveness
 
 import kithara
@@ -63,6 +63,22 @@ def test_close_returns_within_a_second_although_the_server_stalls(stalled, store
     closing = Background(reader.close)
     closing.result()
     assert liveness(1.0) > closing.seconds
+
+
+@pytest.mark.parametrize("asked", [-1, 100])
+def test_a_closed_reader_gives_its_descriptors_back_without_a_garbage_collection(store, asked):
+    with Origin({f"{number}.bin": DATA[:100_000] for number in range(5)}) as origin:
+        gc.collect()
+        before = descriptors_below(store.root)
+        gc.disable()
+        try:
+            for number in range(5):
+                with kithara.open(origin.url(f"{number}.bin"), store=store) as reader:
+                    reader.read(asked)
+                del reader
+            settle(lambda: [name for name in descriptors_below(store.root) if name not in before])
+        finally:
+            gc.enable()
 
 
 def test_a_session_that_ends_tells_those_who_still_wait(stalled, store):

@@ -47,7 +47,6 @@ class Holdings:
 
 def descriptors_below(folder: str | os.PathLike[str]) -> list[str]:
     """The files in *folder* that this process has open, removed ones too: whatever else goes on, these are a test's."""
-    gc.collect()
     return sorted(target for target in _descriptors() if target.startswith(f"{os.fspath(folder)}/"))
 
 
