@@ -12,8 +12,9 @@ import click
 from ..errors import KitharaError
 from ..version import __version__
 from .console import say_error
+from .interrupts import INTERRUPTED
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED = 1
 
 COMMANDS = {
     "cache": "Look after what is kept for offline use.",
@@ -37,6 +38,12 @@ class Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f".{cmd_name}", __package__), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)  # click itself would write a line to stderr
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -51,7 +58,7 @@ def kithara() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line on *arguments*, ``sys.argv`` when None; returns the exit code."""
     try:
         status = kithara.main(arguments, prog_name="kithara", standalone_mode=False)
@@ -60,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code if isinstance(error, click.UsageError) else FAILED
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:
         return INTERRUPTED
     except KitharaError as error:
         say_error(error)

@@ -28,9 +28,9 @@ def translated(path: Path) -> Iterator[None]:
 def whole(path: Path) -> Iterator[Path]:
     """A new empty file to write instead of *path*, which it becomes when the block ends well; else it goes."""
     temporary = path.parent / f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}"
-    with translated(path):
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
+        with translated(path):
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield temporary
         with translated(path):
             os.replace(temporary, path)
