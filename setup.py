@@ -17,7 +17,7 @@ if sys.platform == "win32":
 
 MODE = os.environ.get("KITHARA_BUILD", "release")
 MODES = {
-    "release": (["-O2"], []),
+    "release": (["-O2", "-g0"], []),  # Python's own flags have -g: two thirds of a wheel would be debug sections
     "cover": (["-O0", "--coverage"], ["--coverage"]),
     "trace": (["-O1", "-DCYTHON_TRACE=1"], []),
     "asan": (

@@ -102,7 +102,7 @@ class KitharaError(Exception):
         retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
-        self.url = None if url is None else redact_url(url)
+        self.url: str | None = None if url is None else redact_url(url)
         self.range = range
         self.operation = operation
         self.attempt = attempt
@@ -154,14 +154,14 @@ class ConnectFailed(NetError):
     """No connection could be made: refused, unreachable, name not found, TLS."""
 
     retryable = True
-    category = "recoverable"
+    category: Category = "recoverable"
 
 
 class NetTimeout(NetError, TimeoutError):
     """The server took longer than a limit; *kind* says which one."""
 
     retryable = True
-    category = "recoverable"
+    category: Category = "recoverable"
 
     def __init__(self, message: str = "", *, kind: str = "total", **context: Any) -> None:
         super().__init__(message, **context)
@@ -184,7 +184,7 @@ class BodyTruncated(NetError):
     """The connection ended before the body did."""
 
     retryable = True
-    category = "recoverable"
+    category: Category = "recoverable"
 
     def __init__(
         self, message: str = "", *, expected: int | None = None, got: int | None = None, **context: Any
@@ -229,7 +229,7 @@ class TooLarge(NetError):
 class RetryExhausted(NetError):
     """Every attempt failed; the last failure is ``__cause__``."""
 
-    category = "recoverable"
+    category: Category = "recoverable"
 
 
 class StoreError(KitharaError, OSError):
@@ -241,13 +241,13 @@ class StoreError(KitharaError, OSError):
         super().__init__(message, **context)
         code = self.default_errno if errno is None else errno
         if code is not None:
-            self.errno = code
+            self.errno: int | None = code
 
 
 class NoSpace(StoreError):
     """The disk or the quota is full."""
 
-    default_errno = _errno.ENOSPC
+    default_errno: int | None = _errno.ENOSPC
 
 
 class StoreIo(StoreError):
@@ -257,7 +257,7 @@ class StoreIo(StoreError):
 class ReadOnlyStore(StoreError):
     """The cache cannot be written."""
 
-    default_errno = _errno.EROFS
+    default_errno: int | None = _errno.EROFS
 
 
 class CacheCorrupt(StoreError):
@@ -271,9 +271,9 @@ class InvalidKey(StoreError, ValueError):
 class Busy(StoreError):
     """A limit is reached: runs of one resource, open handles, or another writer holds it."""
 
-    default_errno = _errno.EBUSY
+    default_errno: int | None = _errno.EBUSY
     retryable = True
-    category = "recoverable"
+    category: Category = "recoverable"
 
 
 class StreamError(KitharaError):
@@ -299,26 +299,26 @@ class ChannelClosed(StreamError):
 class Closed(StreamError, ValueError):
     """The object was closed."""
 
-    category = "cancelled"
+    category: Category = "cancelled"
 
 
 class Cancelled(StreamError):
     """Somebody cancelled the transfer or the wait."""
 
-    category = "cancelled"
+    category: Category = "cancelled"
 
 
 class Interrupted(StreamError):
     """A seek or an interrupt made this wait stale."""
 
-    category = "cancelled"
+    category: Category = "cancelled"
 
 
 class WaitTimeout(StreamError, TimeoutError):
     """The bytes did not come in the time given. Waiting again is allowed."""
 
     retryable = True
-    category = "recoverable"
+    category: Category = "recoverable"
 
 
 class WriterGone(StreamError):
@@ -339,7 +339,7 @@ class LocalFileError(KitharaError, OSError):
     def __init__(self, message: str = "", *, errno: int | None = None, **context: Any) -> None:
         super().__init__(message, **context)
         if errno is not None:
-            self.errno = errno
+            self.errno: int | None = errno
 
 
 class HlsError(KitharaError):

@@ -168,7 +168,7 @@ class Filler:
         self._learned = learned
         self.complete = complete
         self.in_order = in_order
-        self.ranges = True
+        self.ranges: bool = True
         self._fetch = fetch
         self._answered = answered
         self._look_ahead = look_ahead

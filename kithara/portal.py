@@ -37,12 +37,12 @@ class Portal:
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self.loop.set_default_executor(ThreadPoolExecutor(WORKERS, thread_name_prefix="kithara-disk"))
         self._closers: dict[object, Callable[[], Awaitable[object]]] = {}
         self._ready = threading.Event()
         self._closed = False
-        self.thread = 0
+        self.thread: int = 0
         self._runner = threading.Thread(target=self._run, name="kithara-portal", daemon=True)
         self._runner.start()
         self._ready.wait()

@@ -71,7 +71,7 @@ class PrefetchWorker:
             raise ValueError(f"capacity={capacity}, chunk={chunk}: expected at least 1")
         self._source = source
         self._chunk = chunk
-        self.window = Window(
+        self.window: Window = Window(
             capacity * chunk,
             length=getattr(source, "length", None),
             forward_only=not getattr(source, "supports_seek", True),

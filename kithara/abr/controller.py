@@ -63,8 +63,8 @@ class Controller:
             raise ValueError("variants must ascend in bandwidth")
         if not (segment_duration > 0 and buffer_capacity > 0):
             raise ValueError("durations must be positive")
-        self.options = AbrOptions() if options is None else options
-        self.estimator = Estimator(self.options)
+        self.options: AbrOptions = AbrOptions() if options is None else options
+        self.estimator: Estimator = Estimator(self.options)
         self._rates = rates
         self._duration = segment_duration
         self._capacity = buffer_capacity

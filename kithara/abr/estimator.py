@@ -40,10 +40,11 @@ class Estimator:
 
     def __init__(self, options: AbrOptions) -> None:
         self._margin = math.log(options.safety)
-        self.count = 0
-        self.level = self.mean = 0.0 if options.prior_rate is None else math.log(options.prior_rate)
-        self.spread = SPREAD
-        self.latency = 0.1
+        self.count: int = 0
+        self.level: float = 0.0 if options.prior_rate is None else math.log(options.prior_rate)
+        self.mean: float = self.level
+        self.spread: float = SPREAD
+        self.latency: float = 0.1
 
     @property
     def forecast(self) -> float:

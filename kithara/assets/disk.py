@@ -53,8 +53,8 @@ class DiskBackend:
         self._root = self._open_root(path)
         try:
             self._index_directory = self._root.down([_INDEX], create=True)
-            self.locks = LockTable(self._index_directory)
-            self.index = Index(f"{path}/{_INDEX}/index.db")
+            self.locks: LockTable = LockTable(self._index_directory)
+            self.index: Index = Index(f"{path}/{_INDEX}/index.db")
         except BaseException:
             self._root.close()
             raise

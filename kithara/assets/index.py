@@ -73,7 +73,8 @@ class Index:
         self._inherited: sqlite3.Connection | None = None
         self._touched: dict[str, int] = {}
         self._flushed = time.monotonic()
-        self.fresh = self._closed = False
+        self.fresh: bool = False
+        self._closed = False
         self._open()
         self._counter = self._highest()
         _indexes.add(self)

@@ -39,16 +39,16 @@ class House:
 
     def __init__(self, backend: Backend, limits: Limits, bus: EventBus) -> None:
         self.backend = backend
-        self.index = backend.index
+        self.index: Index = backend.index
         self.limits = limits
-        self.closed = threading.Event()
+        self.closed: threading.Event = threading.Event()
         self._bus = bus
         self.forget()
         _houses.add(self)
 
     def forget(self) -> None:
         """Have nothing open, as a forked child has not."""
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.live: weakref.WeakValueDictionary[ResourceKey, AnyStreaming] = weakref.WeakValueDictionary()
 
     def open_live(self) -> list[tuple[ResourceKey, AnyStreaming]]:
@@ -99,7 +99,7 @@ class ResourceKeeper(Keeper):
         self._backend = house.backend
         self._index = house.backend.index
         self._key = key
-        self.shared = self._backend.leases
+        self.shared: bool = self._backend.leases
         self._path = "/".join(key.components)
         self._lease = self._backend.locks.shared(PIN, key.asset_root) if self._backend.leases else None
 

@@ -36,8 +36,8 @@ class MemoryBackend:
 
     def __init__(self) -> None:
         self.shown = "memory"
-        self.index = Index(None)
-        self.locks = LockTable(None)
+        self.index: Index = Index(None)
+        self.locks: LockTable = LockTable(None)
         self._lock = threading.Lock()
         self._streaming: dict[ResourceKey, MemoryStreamingResource] = {}
         self._atomic: dict[ResourceKey, bytes] = {}

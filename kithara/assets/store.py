@@ -105,7 +105,7 @@ class AssetStore:
         self._index = backend.index
         self._limits = Limits(max_bytes=max_bytes, max_assets=max_assets)
         self._scan: threading.Thread | None = None
-        self.bus = EventBus()
+        self.bus: EventBus = EventBus()
         self._house = House(backend, self._limits, self.bus)
         if isinstance(backend, DiskBackend) and (backend.index.fresh or backend.has_trash()):
             self._scan = threading.Thread(target=self._tidy, args=(backend,), name="kithara-cache", daemon=True)

@@ -173,7 +173,7 @@ class Origin:
         ranges: bool = True,
         pieces: int | None = None,
     ) -> None:
-        self.link = Link(rate, burst)
+        self.link: Link = Link(rate, burst)
         self.delay = delay
         self.ranges = ranges
         self.pieces = pieces

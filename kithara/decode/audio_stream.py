@@ -178,7 +178,7 @@ class AudioStream:
             decoder = decoder.resampled_to(rate)
         decoder.read_ahead()
         self.spec: PcmSpec = decoder.spec
-        self.dtype = decoder.dtype
+        self.dtype: np.dtype[Any] = decoder.dtype
         self._width = self.spec.channels * self.dtype.itemsize
         self._bus = events or EventBus()
         need = max(int(buffer * self.spec.rate), 2 * BLOCK) * self._width

@@ -77,9 +77,9 @@ class RawFrame:
     __slots__ = ("planes", "sample_rate", "samples")
 
     def __init__(self, planes: tuple[Buffer, ...], samples: int, rate: int) -> None:
-        self.planes = planes
-        self.samples = samples
-        self.sample_rate = rate
+        self.planes: tuple[Buffer, ...] = planes
+        self.samples: int = samples
+        self.sample_rate: int = rate
 
 
 class Codec:
@@ -94,8 +94,8 @@ class Codec:
 
     def __init__(self, track: Track) -> None:
         self.track = track
-        self.rate = track.rate
-        self.channels = track.channels
+        self.rate: int = track.rate
+        self.channels: int = track.channels
         self.layout = ""
         self.format = -1
         self.planar = False
@@ -139,7 +139,7 @@ class RawCodec(Codec):
 
     def __init__(self, track: Track) -> None:
         super().__init__(track)
-        self.format = RAW_FORMATS[track.codec]
+        self.format: int = RAW_FORMATS[track.codec]
 
     def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
         return (RawFrame((data,), samples, self.rate),)
@@ -148,12 +148,15 @@ class RawCodec(Codec):
 class LibavCodec(Codec):
     """A decoder of libavcodec's, through PyAV, one thread."""
 
+    format: int
+    planar: bool
+
     def __init__(self, track: Track) -> None:
         super().__init__(track)
         if track.codec not in _NAMES:
             raise UnsupportedMedia(f"codec {track.codec!r} in {track.container}")
         self._name = ""
-        self.watched = True
+        self.watched: bool = True
         self._target: tuple[int, int, str] | None = None
         self._resampler: av.AudioResampler | None = None
         self._priming = track.codec == "vorbis"
@@ -176,8 +179,8 @@ class LibavCodec(Codec):
         except DAMAGE as exc:
             raise DecodeError(f"the {track.codec} decoder refuses the stream's configuration: {exc}") from exc
         self._context = context
-        self.decode_packet = context.decode
-        self.plain = False  # until the first packet was looked at
+        self.decode_packet: Any = context.decode
+        self.plain: bool = False  # until the first packet was looked at
 
     def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
         if not len(data):
@@ -207,10 +210,10 @@ class LibavCodec(Codec):
             raise UnsupportedMedia(f"samples of format {name}")
         self._name = name
         self.format, self.planar = FORMATS[name]
-        self.rate = frame.sample_rate
-        self.channels = frame.layout.nb_channels
-        self.layout = frame.layout.name
-        self.lanes = self.channels if self.planar else 1
+        self.rate: int = frame.sample_rate
+        self.channels: int = frame.layout.nb_channels
+        self.layout: str = frame.layout.name
+        self.lanes: int = self.channels if self.planar else 1
         # What always comes as float planes shows every change in their number; the rest is looked at frame by frame.
         self.watched = name != "fltp"
 

@@ -68,11 +68,11 @@ class DolbyDemuxer(ElementaryDemuxer):
         if header is None:
             raise DecodeError("no AC-3 frame", range=(offset, None))
         super().__init__(view, feed.offset + frames[0][0], shared)
-        self.frame = header.samples
+        self.frame: int = header.samples
         means = {found.mean for found in headers if found is not None}
         alone = header.codec == "ac3" or all(size == header.mean for _, size in frames)  # nothing extends them
-        self.mean = header.mean if len(means) == 1 and alone else 0.0
-        self.track = Track(
+        self.mean: float = header.mean if len(means) == 1 and alone else 0.0
+        self.track: Track = Track(
             codec=header.codec,
             container="ac3",
             rate=header.rate,

@@ -37,7 +37,7 @@ class ElementaryDemuxer(Demuxer):
 
     kind: int
     frame: int
-    mean = 0.0
+    mean: float = 0.0
 
     def __init__(self, view: ByteView, first: int, fixed: int) -> None:
         self._view = view

@@ -42,10 +42,17 @@ class Engine(Pour):
         bad: Damaged packets met so far; silence stands for them.
     """
 
+    rate: int
+    channels: int
+    format: int
+    planar: bool
+    lanes: int
+    stream: Iterator[Frame]
+
     def __init__(self, demuxer: Demuxer, gapless: GaplessMode) -> None:
         self.demuxer = demuxer
         self.codec: Codec = open_codec(demuxer.track)
-        self.bad = 0
+        self.bad: int = 0
         self._mode = gapless
         self._packet = 0  # frames that a packet of the grid's codecs gives
         self._scale = (1, 1)  # output frames for ticks
@@ -70,7 +77,7 @@ class Engine(Pour):
         rate, channels = codec.rate, codec.channels
         if not (1 <= rate <= 1_000_000 and 1 <= channels <= 64):
             raise DecodeError(f"{channels} channels at {rate} Hz make no sense")
-        self.spec = PcmSpec(rate, channels, codec.layout or LAYOUTS.get(channels, f"{channels} channels"))
+        self.spec: PcmSpec = PcmSpec(rate, channels, codec.layout or LAYOUTS.get(channels, f"{channels} channels"))
         self.rate, self.channels = rate, channels
         self.format, self.planar, self.lanes = codec.format, codec.planar, codec.lanes
         self._scale = (rate, track.rate)
@@ -78,11 +85,11 @@ class Engine(Pour):
             self._packet = frame.samples
         self._live = True
         self.stream = itertools.chain((frame,), self.stream)
-        self.raw = self._ticks_to_frames(silent)
+        self.raw: int = self._ticks_to_frames(silent)
         self._set_lead()
         self.mark_end()
-        self.gapless = self._describe_gapless()
-        self.wanted = self._lead
+        self.gapless: Gapless | None = self._describe_gapless()
+        self.wanted: int = self._lead
         if self.raw:  # damage at the very start: what was lost is silence
             self._live = False
 
@@ -123,7 +130,7 @@ class Engine(Pour):
             tick = track.coded
         if tick is not None:
             late = track.sbr_delay and self._packet == 2048 and self._mode != "off"
-            self.end = self._ticks_to_frames(tick) + (2 * SBR_DELAY if late else 0)
+            self.end: int = self._ticks_to_frames(tick) + (2 * SBR_DELAY if late else 0)
 
     def frames(self, *, wait: bool = False) -> int | None:
         """How many frames there are, where it is told; *wait* allows reading for it."""
@@ -204,7 +211,7 @@ class Engine(Pour):
             if demuxer.end != self.end_tick:
                 self.mark_end()
             if frames:
-                self.bad_in_row = 0
+                self.bad_in_row: int = 0
                 if codec.format != self.format and self._live:
                     self.rate = 0  # no frame's: the first of them is shown to `adapt`
                 yield from frames

@@ -22,16 +22,16 @@ class StreamInfo:
 
     def __init__(self, data: bytes) -> None:
         need(data, 34, "STREAMINFO", 0)
-        self.data = data[:34]
-        self.least_block = int.from_bytes(data[0:2], "big")
-        self.most_block = int.from_bytes(data[2:4], "big")
-        self.least_bytes = int.from_bytes(data[4:7], "big")
-        self.most_bytes = int.from_bytes(data[7:10], "big")
+        self.data: bytes = data[:34]
+        self.least_block: int = int.from_bytes(data[0:2], "big")
+        self.most_block: int = int.from_bytes(data[2:4], "big")
+        self.least_bytes: int = int.from_bytes(data[4:7], "big")
+        self.most_bytes: int = int.from_bytes(data[7:10], "big")
         bits = int.from_bytes(data[10:18], "big")
-        self.rate = bits >> 44
-        self.channels = (bits >> 41 & 7) + 1
-        self.depth = (bits >> 36 & 31) + 1
-        self.samples = bits & (1 << 36) - 1
+        self.rate: int = bits >> 44
+        self.channels: int = (bits >> 41 & 7) + 1
+        self.depth: int = (bits >> 36 & 31) + 1
+        self.samples: int = bits & (1 << 36) - 1
         if not self.rate or self.least_block < 16 or self.most_block < self.least_block:
             raise DecodeError(f"STREAMINFO with {self.rate} Hz and blocks of {self.least_block} to {self.most_block}")
 
@@ -81,10 +81,10 @@ class FlacDemuxer(Demuxer):
         self._info = info = StreamInfo(view.get(place, min(size, 34)))
         self._first = at
         self._start = Point(at, 0)
-        self.end = info.samples or None
+        self.end: int | None = info.samples or None
         length = view.length
         bitrate = round((length - at) * 8 * info.rate / info.samples) if length and info.samples else None
-        self.track = info.track("flac", bitrate)
+        self.track: Track = info.track("flac", bitrate)
 
     def packets(self) -> Iterator[Packet]:
         info = self._info

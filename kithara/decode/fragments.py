@@ -137,7 +137,7 @@ class FragmentedDemuxer(Demuxer):
         self._view, self._data, self._moov, self._sound = view, data, moov, sound
         self._known = [Point(first, 0)]  # fragments met so far, in order
         self._sidx: list[Point] = []
-        self.origin = 0
+        self.origin: int = 0
         self._at = Point(first, 0)
         total = self._read_sidx(first)
         found = self._fragment(first)
@@ -147,7 +147,7 @@ class FragmentedDemuxer(Demuxer):
         self.origin = found[1].tick or 0
         timing = Timing(sound, iso.itunes_gapless(data, moov), None)
         told = total or sound.duration or self._mehd()
-        self.track = Track(
+        self.track: Track = Track(
             codec=sound.codec,
             container="fmp4",
             config=sound.config,

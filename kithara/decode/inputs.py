@@ -32,12 +32,12 @@ class Input:
     def __init__(
         self, reader: Any, *, owned: bool, hint: MediaInfo | None, address: str | os.PathLike[str] | None = None
     ) -> None:
-        self.reader = reader
-        self.owned = owned
-        self.hint = hint
-        self.address = address
-        self.closed = False
-        self.users = 1
+        self.reader: Any = reader
+        self.owned: bool = owned
+        self.hint: MediaInfo | None = hint
+        self.address: str | os.PathLike[str] | None = address
+        self.closed: bool = False
+        self.users: int = 1
 
     def close(self) -> None:
         if not self.closed:

@@ -118,7 +118,8 @@ class MatroskaDemuxer(Demuxer):
             if element.id == CLUSTER:
                 if track is None:
                     break
-                self.track, self._cluster = track, at
+                self.track: Track = track
+                self._cluster = at
                 return
             if size == UNKNOWN or (size > MAX_ELEMENT and element.id in (INFO, TRACKS, SEEK_HEAD)):
                 raise DecodeError(f"an EBML element {element.id:#x} of {size} bytes", range=(at, body))

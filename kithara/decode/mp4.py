@@ -63,9 +63,9 @@ class Mp4Demuxer(Demuxer):
         self._times = np.concatenate((np.zeros(1, np.int64), np.cumsum(sound.durations)))
         total = int(self._times[-1])
         timing = Timing(sound, iso.itunes_gapless(data, moov), total)
-        self.end = timing.end
+        self.end: int | None = timing.end
         common = int(np.bincount(np.minimum(sound.durations, 1 << 16)).argmax())
-        self.track = Track(
+        self.track: Track = Track(
             codec=sound.codec,
             container="mp4",
             config=sound.config,

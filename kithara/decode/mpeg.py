@@ -72,20 +72,20 @@ class Mp3Demuxer(ElementaryDemuxer):
         xing = _Xing.read(feed.data[start : start + size], header)
         first = feed.offset + start + (size if xing is not None else 0)
         super().__init__(view, first, fixed)
-        self.frame = header.samples
+        self.frame: int = header.samples
         self._xing = xing
         self._tagged_at = feed.offset + start
         sizes = {mpeg_header(feed.data[at : at + 4]) for at, _ in frames[1 if xing else 0 :]}
         bitrates = {found.bitrate for found in sizes if found is not None}
         constant = len(bitrates) == 1 if xing is None else xing.constant(header)
-        self.mean = header.samples / 8 * min(bitrates, default=header.bitrate) / header.rate if constant else 0.0
+        self.mean: float = header.samples / 8 * min(bitrates, default=header.bitrate) / header.rate if constant else 0.0
         lead = None
         if xing is not None and xing.frames and xing.delay is not None:
             # The decoder's own delay is 528 + 1 samples (LAME's tag specification).
             lead = xing.delay + 529
             raw = xing.frames * header.samples
-            self.end = min(max(lead, raw - xing.padding + 529), raw)
-        self.track = Track(
+            self.end: int = min(max(lead, raw - xing.padding + 529), raw)
+        self.track: Track = Track(
             codec="mp3" if header.layer == 3 else "mp2",
             container="mp3",
             rate=header.rate,
@@ -119,7 +119,7 @@ class AdtsDemuxer(ElementaryDemuxer):
         head = feed.data[start : start + 7]
         super().__init__(view, feed.offset + start, fixed)
         rate, channels, _ = adts_config(head)
-        self.track = Track(codec="aac", container="adts", rate=rate, channels=channels, packet=1024)
+        self.track: Track = Track(codec="aac", container="adts", rate=rate, channels=channels, packet=1024)
 
 
 def adts_config(head: bytes) -> tuple[int, int, int]:

@@ -82,7 +82,7 @@ class OggDemuxer(Demuxer):
         heads, self._serial, self._first = self._headers(offset)
         self._comment = heads[1] if len(heads) > 1 else b""
         self._granule0 = 0
-        self.track = self._describe(heads)
+        self.track: Track = self._describe(heads)
         self._at = Point(self._first, 0)
         self._skip_packets = 0
         self._seen = self._at

@@ -47,7 +47,7 @@ class SegmentsDemuxer(Demuxer):
         self._opened: tuple[Segment, Demuxer] | None = None
         segment, inner = self._take(segment)
         self.variant = segment.variant
-        self.track = Track(
+        self.track: Track = Track(
             codec=inner.track.codec,
             container=inner.track.container,
             config=inner.track.config,
@@ -160,7 +160,7 @@ class SegmentsDemuxer(Demuxer):
         for data, samples in inner.packets():
             if track.container == "fmp4" and tick is not None and 0 < samples < track.packet:
                 # Only the presentation's last packet is shorter than the others: padding follows its true part.
-                self.end = tick + (count + samples) * self.track.rate // track.rate
+                self.end: int = tick + (count + samples) * self.track.rate // track.rate
             yield data, samples
             count += samples
 

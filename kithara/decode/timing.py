@@ -13,8 +13,8 @@ class Timing:
     def __init__(self, sound: iso.SoundTrack, smpb: tuple[int, int, int] | None, total: int | None) -> None:
         self.lead: int | None = None
         self.end = total
-        self.source = ""
-        self.sbr_delay = False
+        self.source: str = ""
+        self.sbr_delay: bool = False
         if sound.edit_start is not None and (sound.edit_start or smpb is None):  # an edit from 0 tells of no priming
             self.lead, self.source = sound.edit_start, "elst"
             length = sound.edit_length or 0

@@ -55,7 +55,8 @@ class TransportDemuxer(Demuxer):
             if feed.ended or len(feed.data) > MAX_HEAD:
                 raise DecodeError("no audio in the transport stream", range=(offset, offset + len(feed.data)))
             feed.more(PACKET)
-        head, self.pts = found
+        head, pts = found
+        self.pts: int = pts
         if self._kind == ADTS_AUDIO:
             rate, channels, _ = adts_config(head)
             codec = "aac"
@@ -70,7 +71,7 @@ class TransportDemuxer(Demuxer):
                 raise DecodeError("no MPEG audio frame in the transport stream", range=(offset, None))
             rate, channels, self._frame = header.rate, header.channels, header.samples
             codec = "mp3" if header.layer == 3 else "mp2"
-        self.track = Track(codec=codec, container="mpegts", rate=rate, channels=channels, packet=self._frame)
+        self.track: Track = Track(codec=codec, container="mpegts", rate=rate, channels=channels, packet=self._frame)
 
     def _first_frame(self, data: bytes) -> tuple[bytes, int] | None:
         """The first frame's head and the time stamp of the PES it lies in."""

@@ -41,7 +41,7 @@ class ByteView:
         self._read = reader.read1 if callable(getattr(reader, "read1", None)) else reader.read
         self._want = getattr(reader, "want", None)
         self._contains = getattr(reader, "contains_range", None)
-        self.seekable = _can_seek(reader)
+        self.seekable: bool = _can_seek(reader)
         self._length = self._measure()
         self._at = -1
         self._planned = (0, 0)
@@ -194,9 +194,9 @@ class Feed:
     def __init__(self, view: ByteView, offset: int, *, stop: int | None = None, least: int = 1) -> None:
         self._view = view
         self._stop = stop
-        self.offset = offset
-        self.data = b""
-        self.ended = False
+        self.offset: int = offset
+        self.data: bytes = b""
+        self.ended: bool = False
         if least:
             self.more(least)
 

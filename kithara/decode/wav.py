@@ -57,7 +57,7 @@ class WavDemuxer(Demuxer):
         elif known is not None:
             size = min(size, known)
         self._size = size
-        self.end = size // self._align if size >= 0 else None
+        self.end: int | None = size // self._align if size >= 0 else None
         self._frame = 0
 
     def _open_format(self, form: bytes) -> None:
@@ -74,7 +74,7 @@ class WavDemuxer(Demuxer):
             raise UnsupportedMedia(f"WAVE format {kind:#x} with {bits} bits")
         if not (1 <= channels <= 64 and 1 <= rate <= 1_000_000 and self._align == channels * width):
             raise DecodeError(f"WAVE format with {channels} channels at {rate} Hz in blocks of {self._align} bytes")
-        self.track = Track(
+        self.track: Track = Track(
             codec=codec,
             container="wav",
             rate=rate,

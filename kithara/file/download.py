@@ -121,7 +121,7 @@ class Download:
         self.resource = resource
         self.store: Store = resource
         self.ranges: bool | None = None
-        self.ended = False
+        self.ended: bool = False
         self._changed = changed
         self._sessions: list[tuple[EventBus, FileOptions]] = []
         self._digests: set[str] = set()
@@ -130,7 +130,7 @@ class Download:
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._phase = FilePhase.INIT
-        self.representation = held(resource)
+        self.representation: Representation = held(resource)
         self.media = self._told_media()
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────

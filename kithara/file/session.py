@@ -225,7 +225,7 @@ class FileStream:
 
     def __init__(self, reader: SyncReader, chunk: int) -> None:
         self._chunks = ChunkReader(reader, chunk)
-        self.over = False
+        self.over: bool = False
         """Whether it is exhausted or closed."""
 
     def __del__(self) -> None:

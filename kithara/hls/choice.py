@@ -39,7 +39,7 @@ class Choice:
         rates = [variants[index].rate for index in self._order]
         most = max(rates)
         rungs = [Rung(rate if rate > 0 else most) for rate in rates]
-        self.controller = Controller(rungs, max(duration, 0.1), capacity, options)
+        self.controller: Controller = Controller(rungs, max(duration, 0.1), capacity, options)
         self.mode: Mode = mode
         self._blocked: dict[int, float] = {}
 

@@ -82,7 +82,7 @@ class Engine:
         self._lock = threading.RLock()
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        self.catalogue = Catalogue(variants, documents, variables=variables, trust=trust, lock=self._lock)
+        self.catalogue: Catalogue = Catalogue(variants, documents, variables=variables, trust=trust, lock=self._lock)
         self._documents = documents
         self._fetcher = Fetcher(
             client, documents, self.catalogue, headers=headers, offline=offline, changed=self._wake.set

@@ -44,7 +44,7 @@ class MasterParser:
         self._start: float | None = None
         self._version = 1
         self._independent = False
-        self.line = 0
+        self.line: int = 0
 
     def parse(self, lines: Sequence[str]) -> MasterPlaylist:
         """The playlist. On ValueError, `line` is the line at fault."""

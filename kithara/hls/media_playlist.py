@@ -59,7 +59,7 @@ class MediaParser:
         self._gap = False
         self._date: str | None = None
         self._any_tag = False
-        self.line = 0
+        self.line: int = 0
 
     def parse(self, lines: Sequence[str]) -> MediaPlaylist:
         """The playlist. On ValueError, `line` is the line at fault. Raises MasterTagMet if it is a master playlist."""

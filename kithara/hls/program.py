@@ -40,7 +40,7 @@ class Program:
     ) -> None:
         self.chain: list[Slot] = []
         self.choice = choice
-        self.epoch = 0
+        self.epoch: int = 0
         self.error: KitharaError | None = None
         self._variants = variants
         self._catalogue = catalogue

@@ -226,7 +226,7 @@ class HlsSegments:
 
     def __init__(self, session: HlsSession, engine: Engine) -> None:
         self.session = session
-        self.variants = session.variants
+        self.variants: tuple[HlsVariant, ...] = session.variants
         self.events: EventBus = session.bus
         self._engine = engine
 

@@ -35,10 +35,10 @@ class Timeline:
 
     def __init__(self, playlist: MediaPlaylist, origin: float = 0.0, *, window: int = 0) -> None:
         *starts, stop = accumulate((segment.duration for segment in playlist.segments), initial=origin)
-        self.playlist = playlist
-        self.starts = starts
-        self.stop = stop
-        self.window = window
+        self.playlist: MediaPlaylist = playlist
+        self.starts: list[float] = starts
+        self.stop: float = stop
+        self.window: int = window
 
     @property
     def origin(self) -> float:

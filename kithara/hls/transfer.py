@@ -53,7 +53,7 @@ class Transfer:
         priority: int = 0,
         commit: Callable[[Resource], Awaitable[None]],
     ) -> None:
-        self.received = 0
+        self.received: int = 0
         self.asked: float | None = None
         self.answered: float | None = None
         self._client = client

@@ -49,7 +49,7 @@ class RangedBody:
         deadline: float | None,
         on_close: Callable[[RangedBody], None],
     ) -> None:
-        self.status = answer.status
+        self.status: int = answer.status
         self.url = url
         self.headers: Mapping[str, str] = answer.headers
         self.representation = representation
@@ -57,9 +57,9 @@ class RangedBody:
         self.stop = stop
         self.ranges = ranges
         self.endless = endless
-        self.verified = stop is not None or answer.headers.get("Transfer-Encoding") is not None
+        self.verified: bool = stop is not None or answer.headers.get("Transfer-Encoding") is not None
         self.trust = trust
-        self.received = 0
+        self.received: int = 0
         """Bytes given out so far."""
         self._answer = answer
         self._limit = None if endless else options.max_resource_bytes - start

@@ -63,7 +63,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         is_private: IsPrivate = is_private,
     ) -> None:
-        self.options = options or HttpOptions()
+        self.options: HttpOptions = options or HttpOptions()
         self._headers = checked(headers)
         self._is_private = is_private
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}

@@ -45,9 +45,9 @@ class Pool:
     """Connections, slots and bodies under way of one client on one event loop."""
 
     def __init__(self, options: HttpOptions, is_private: IsPrivate) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.slots = Slots(options.connections)
-        self.closed = False
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.slots: Slots = Slots(options.connections)
+        self.closed: bool = False
         self.bodies: set[RangedBody] = set()
         self._options = options
         self._is_private = is_private

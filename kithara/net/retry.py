@@ -31,7 +31,7 @@ class Backoff:
         self._random = random
         self._call = 0
         self._body = 0.0
-        self.attempt = 1
+        self.attempt: int = 1
         """Which attempt is under way, counted from 1 over the whole transfer."""
 
     def next(self, error: BaseException) -> float | None:

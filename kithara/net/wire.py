@@ -72,7 +72,7 @@ class Fate:
     __slots__ = ("failure", "icy")
 
     def __init__(self) -> None:
-        self.icy = False
+        self.icy: bool = False
         self.failure: BaseException | None = None
 
 
@@ -87,8 +87,8 @@ class Wire(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self.fate = Fate()
-        self.uses = 0
+        self.fate: Fate = Fate()
+        self.uses: int = 0
         self.peer: Address | None = None
         self._state = _State.IDLE
         self._head = bytearray()

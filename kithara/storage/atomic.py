@@ -23,7 +23,7 @@ class AtomicResource:
     def __init__(
         self, path: str | os.PathLike[str], *, durable: bool = True, within: Directory | None = None
     ) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         self.durable = durable
         self._within = within
 

@@ -66,8 +66,8 @@ class Directory:
     __slots__ = ("fd", "path")
 
     def __init__(self, fd: int, path: str) -> None:
-        self.fd = fd
-        self.path = path
+        self.fd: int = fd
+        self.path: str = path
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, create: bool = False) -> Self:

@@ -84,7 +84,7 @@ class LivePage:
         flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0)
         self._fd = directory.open_file(name, flags)
         facts = os.fstat(self._fd)
-        self.inode = facts.st_ino
+        self.inode: int = facts.st_ino
         self._boot = _boot()
         self._last = b""
         self._told: Validators | None = None

@@ -24,10 +24,11 @@ class MemoryStreamingResource(MemoryResource):
     def __init__(self, shown: str, length: int | None = None, *, keeper: Keeper | None = None) -> None:
         super().__init__(length)
         self._keeper = keeper or Keeper()
-        self.validators = Validators()
+        self.validators: Validators = Validators()
         self.resumed = False
-        self.on_disk = True
-        self.shown = self.label = shown
+        self.on_disk: bool = True
+        self.shown: str = shown
+        self.label: str = shown
 
     def __repr__(self) -> str:
         return f"<MemoryStreamingResource {self.shown} {self.status} {self.total} of {self.length} bytes>"

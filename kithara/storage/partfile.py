@@ -34,9 +34,9 @@ class PartFile:
     def __init__(self, directory: Directory, name: str, identity: str) -> None:
         self.directory = directory
         self.name = name
-        self.part = f"{name}.part"
-        self.meta = f"{name}.part.meta"
-        self.live = f"{name}.part.live"
+        self.part: str = f"{name}.part"
+        self.meta: str = f"{name}.part.meta"
+        self.live: str = f"{name}.part.live"
         self.identity = identity
 
     @property

@@ -144,8 +144,8 @@ class StreamingResource(FileResource):
     def _adopt(self, found: Found, io: Io) -> None:
         self._inode = found.inode
         self._generation = found.generation
-        self.validators = found.validators or Validators()
-        self.resumed = bool(found.ranges) and self._writer is not None
+        self.validators: Validators = found.validators or Validators()
+        self.resumed: bool = bool(found.ranges) and self._writer is not None
         self._named = True  # the names on disk are ours
         self._written = self._saved = 0
         self._dirty_since: float | None = None
@@ -154,7 +154,7 @@ class StreamingResource(FileResource):
         self._told = False
         self._published = (0.0, 0)  # when, and how large it was
         self._untold = False
-        self.label = self.shown
+        self.label: str = self.shown
         if disk.is_remote(found.fd):
             io = "pread"  # there a mapping need not show what others write, nor a truncation
         super().__init__(
