@@ -81,6 +81,8 @@ class Segment:
         variant: Index of the variant it belongs to, or None where there is but one.
         discontinuity: Counts the discontinuities before it: at a new number the media's own clock starts anew.
         epoch: Of the seek it was taken after; an older one's bytes may stop coming at any time.
+        before: The segment before it in the same variant, where the variant changes and the join is to be exact: a new
+            decoder is primed with its last packets, and plays on as if it had always played this variant.
     """
 
     index: int
@@ -92,6 +94,16 @@ class Segment:
     variant: int | None = None
     discontinuity: int = 0
     epoch: int = 0
+    before: Segment | None = None
+
+
+@runtime_checkable
+class Segmented(Protocol):
+    """A store whose bytes are segments one behind the other, so that a decoder may go by these."""
+
+    def segments(self) -> SegmentSource:
+        """The segments themselves, for one decoder, which closes them: ``close()`` gives the last one back."""
+        ...
 
 
 @runtime_checkable

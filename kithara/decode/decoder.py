@@ -13,7 +13,6 @@ import numpy as np
 
 from ..errors import Closed, Interrupted, UnsupportedMedia
 from ..media import MediaInfo
-from ..source import SegmentSource
 from .engine import Engine
 from .formats import open_demuxer
 from .gapless import Gapless, GaplessMode
@@ -414,8 +413,8 @@ def _made_again(
 
 def _demuxer(source: Input, media: MediaInfo | None) -> tuple[ByteView | SegmentsDemuxer, Demuxer]:
     """What is read, and what is read out of it."""
-    if isinstance(source.reader, SegmentSource):
-        segments = SegmentsDemuxer(source.reader)
+    if source.segments is not None:
+        segments = SegmentsDemuxer(source.segments)
         return segments, segments
     view = ByteView(source.reader)
     return view, open_demuxer(view, media or source.hint)

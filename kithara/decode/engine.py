@@ -226,16 +226,19 @@ class Engine(Pour):
             rate = self.spec.rate if self._live else self.demuxer.track.rate
             yield _silence(min(self._ticks_to_frames(mark.lost), MAX_GAP * rate))
             return
-        if track.codec != codec.track.codec or track.config != codec.track.config:
+        ours = codec.track
+        alike = (track.codec, track.config, track.rate) == (ours.codec, ours.config, ours.rate)
+        if mark.fresh or not alike:
             yield from codec.drain()
-            self._change(track)
+            self._change(track, alike=alike)
         if gap := self._gap(mark):
             yield _silence(gap)
 
-    def _change(self, track: Track) -> None:
+    def _change(self, track: Track, *, alike: bool) -> None:
         """Go on with packets of *track*, in the rate and channels that the stream began with."""
         self.codec = open_codec(track)
-        self._packet = 0  # its packets may be of another length: no grid until a decoder is opened anew
+        if not alike:
+            self._packet = 0  # its packets may be of another length: no grid until a decoder is opened anew
         if self._live:
             self.codec.conform(self.spec.rate, self.spec.channels)
 

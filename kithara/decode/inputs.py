@@ -10,7 +10,7 @@ from .. import opening
 from .._core.reader import SyncReader
 from ..errors import UnsupportedMedia, redact_url
 from ..media import MediaInfo
-from ..source import SegmentSource, Source
+from ..source import Segmented, SegmentSource, Source
 
 __all__ = ["Input", "open_input"]
 
@@ -19,7 +19,8 @@ class Input:
     """A reader to decode from, and whether it is ours to close.
 
     Attributes:
-        reader: A file-like object.
+        reader: A file-like object, or the segments themselves.
+        segments: What to decode instead of the reader's bytes, where those are segments one behind the other; or None.
         owned: We opened it, so we close it.
         hint: What its name or its server says it is.
         address: The path or URL that we opened, or None.
@@ -27,12 +28,13 @@ class Input:
         users: How many decoders share it.
     """
 
-    __slots__ = ("address", "closed", "hint", "owned", "reader", "users")
+    __slots__ = ("address", "closed", "hint", "owned", "reader", "segments", "users")
 
     def __init__(
         self, reader: Any, *, owned: bool, hint: MediaInfo | None, address: str | os.PathLike[str] | None = None
     ) -> None:
         self.reader: Any = reader
+        self.segments: Any = reader if isinstance(reader, SegmentSource) else _segments_behind(reader)
         self.owned: bool = owned
         self.hint: MediaInfo | None = hint
         self.address: str | os.PathLike[str] | None = address
@@ -42,6 +44,8 @@ class Input:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
+            if self.segments is not None and self.segments is not self.reader:
+                self.segments.close()
             if self.owned:
                 self.reader.close()
 
@@ -54,6 +58,11 @@ class Input:
         if self.address is not None:
             error.url = redact_url(os.fspath(self.address))
             opening.forget(self.address)
+
+
+def _segments_behind(reader: Any) -> SegmentSource | None:
+    store = reader.store if isinstance(reader, SyncReader) else None
+    return store.segments() if isinstance(store, Segmented) else None
 
 
 def open_input(what: Any, variant: int | None = None) -> Input:

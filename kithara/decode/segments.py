@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from .._core.reader import SyncReader
-from ..errors import DecodeError, Interrupted
+from ..errors import DecodeError, Interrupted, KitharaError
 from ..media import id3_size
 from ..source import Segment, SegmentSource
 from . import boxes as iso
@@ -24,6 +24,8 @@ from .view import ByteView
 
 __all__ = ["SegmentsDemuxer"]
 
+PRIMING = 1
+"""Seconds of packets that prime a new decoder: what the slowest codec, Opus, needs to forget where it began."""
 TIMESTAMP_OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 
 
@@ -45,6 +47,7 @@ class SegmentsDemuxer(Demuxer):
         if segment is None:
             raise DecodeError("the presentation has no segments")
         self._opened: tuple[Segment, Demuxer] | None = None
+        self._priming: list[Packet] = []
         segment, inner = self._take(segment)
         self.variant = segment.variant
         self.track: Track = Track(
@@ -75,6 +78,7 @@ class SegmentsDemuxer(Demuxer):
         """What comes after *segment*, opened; past a segment that holds nothing, as packagers may write at the end."""
         while (following := self._source.next(segment)) is not None:
             try:
+                self._priming = self._primer(following)
                 return following, self._open(following)
             except Interrupted:
                 if self._interrupted:
@@ -85,6 +89,30 @@ class SegmentsDemuxer(Demuxer):
                     raise
                 segment = following
         return None
+
+    def _primer(self, segment: Segment) -> list[Packet]:
+        """The last packets of what comes before *segment* in its variant, where the join is to be exact. Waits."""
+        before = segment.before
+        if before is None or before.variant == self.variant:
+            return []
+        try:
+            inner = self._open(before)
+            tick = self._place(inner, before)
+            packets = list(inner.packets())
+        except Interrupted:
+            raise
+        except KitharaError:
+            return []  # it cannot be had: the join is as smooth as without
+        if tick is None:
+            return []
+        need, first = PRIMING * inner.track.rate, len(packets)
+        if min((samples for _, samples in packets), default=0) <= 0:
+            need, first = 0, 0  # of unknown length: better all
+        while first and need > 0:
+            first -= 1
+            need -= packets[first][1]
+        tick += round(Fraction(sum(samples for _, samples in packets[:first]) * self.track.rate, inner.track.rate))
+        return [(Mark(tick, inner.track, fresh=True), -1), *packets[first:]]
 
     def _init(self, store: Any) -> tuple[Any, bytes, iso.Box, iso.SoundTrack]:
         found = self._inits.get(id(store))
@@ -147,6 +175,8 @@ class SegmentsDemuxer(Demuxer):
         while opened is not None:
             segment, inner = opened
             try:
+                primer, self._priming = self._priming, []
+                yield from primer
                 yield from self._inside(segment, inner)
                 opened = self._open_next(segment)
             except Interrupted:
@@ -186,7 +216,7 @@ class SegmentsDemuxer(Demuxer):
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         seconds = max(tick, 0) / self.track.rate
-        self._opened = None
+        self._opened, self._priming = None, []
         segment = self._source.segment_at(seconds)
         if segment is None:
             return Landing(max(tick, 0))

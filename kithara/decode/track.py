@@ -63,12 +63,14 @@ class Landing:
 class Mark:
     """Stands among the packets where a segment begins: at *tick*, if that is told, with packets of *track*.
 
+    With *fresh* they are for a new codec, which has heard nothing of what came before.
     Or, without a track, for *lost* ticks of packets that damage made unreadable.
     """
 
     tick: int | None = None
     track: Track | None = None
     lost: int = 0
+    fresh: bool = False
 
 
 Packet = tuple[bytes | memoryview | Mark, int]

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from .._core.resource import FileResource
 from .._core.store import Store
 from ..assets import AssetId, AssetStore
-from ..errors import LocalFileError, PolicyDenied
 from ..events import EventBus, PhaseChanged, Started
 from ..io import wait_range
 from ..media import MediaInfo, from_suffix, sniff
 from ..portal import portal
 from ..source import OpenedSource, WaitOutcome
+from ..storage.local import local_path, open_regular
 from .download import SNIFF, FilePhase, Request, agreed
 from .downloads import downloads
 from .options import FileOptions, FileParams
@@ -201,43 +200,13 @@ async def open_remote(request: Request, bus: EventBus, owns_bus: bool) -> FileSe
     )
 
 
-def local_path(url: str) -> str | None:
-    """The path of a local file that *url* names, or None for what goes over the network.
-
-    Raises:
-        PolicyDenied: another scheme.
-    """
-    scheme = urlsplit(url).scheme.lower() if "://" in url or url.lower().startswith("file:") else ""
-    if scheme in ("http", "https"):
-        return None
-    if scheme == "file":
-        parts = urlsplit(url)
-        if parts.netloc not in ("", "localhost"):
-            raise PolicyDenied(f"file: URL on another host {parts.netloc!r}", url=url, operation="opening")
-        return unquote(parts.path)
-    if scheme:
-        raise PolicyDenied(
-            f"scheme {scheme!r} is not supported; use http, https, file or a path", url=url, operation="opening"
-        )
-    return url
-
-
 def open_local(path: str) -> tuple[FileResource, MediaInfo | None]:
     """The whole local file at *path*.
 
     Raises:
         LocalFileError: it is not there, not readable, or not a regular file.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as exc:
-        raise LocalFileError(
-            f"cannot open {path}: {exc.strerror}", errno=exc.errno, url=path, operation="opening"
-        ) from exc
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        kind = "a directory" if os.path.isdir(path) else "not a regular file"
-        os.close(fd)
-        raise LocalFileError(f"{path} is {kind}; name a file", url=path, operation="opening")
+    fd = open_regular(path)
     resource = FileResource(fd, committed=True)
     resource.label = path
     head = bytearray(SNIFF)

@@ -6,6 +6,7 @@ from .events import VariantApplied as VariantApplied
 from .events import VariantDecided as VariantDecided
 from .keys import KeyContext as KeyContext
 from .ladder import HlsVariant as HlsVariant
+from .listening import HlsSegments as HlsSegments
 from .model import Init as Init
 from .model import Key as Key
 from .model import MasterPlaylist as MasterPlaylist
@@ -16,7 +17,6 @@ from .model import Variant as Variant
 from .options import HlsOptions as HlsOptions
 from .options import HlsParams as HlsParams
 from .playlist import parse_playlist as parse_playlist
-from .session import HlsSegments as HlsSegments
 from .session import HlsSession as HlsSession
 from .source import Hls as Hls
 from .source import HlsSource as HlsSource

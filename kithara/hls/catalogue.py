@@ -52,7 +52,7 @@ class Catalogue:
     def is_fresh(self, variant: int) -> bool:
         """Whether the timeline of *variant* is here, and young enough to choose from: complete, or asked for lately."""
         timeline = self.timelines.get(variant)
-        if timeline is None:
+        if timeline is None or timeline.behind:
             return False
         playlist = timeline.playlist
         return playlist.ended or self._loop.time() - self._asked[variant] <= playlist.target_duration
@@ -96,7 +96,7 @@ class Catalogue:
             held = self.timelines.get(variant)
             other = next(iter(self.timelines.values()), None)
             if held is not None:
-                timeline = held.updated(playlist)
+                timeline = held.updated(playlist, self.timelines.values())
             else:
                 timeline = Timeline(playlist) if other is None else other.aligned(playlist)
             self.timelines[variant] = timeline

@@ -53,6 +53,13 @@ class Choice:
             return [] if self.mode in excluded else [self.mode]
         return [index for index in self._order if index not in excluded and self._blocked.get(index, -1.0) <= now]
 
+    def order(self) -> list[int]:
+        """What to try to begin with, the best first: the wish alone, else the controller's, then from the least on."""
+        if self.mode != "auto":
+            return [self.mode]
+        start = self._order[self.controller.first()]
+        return [start, *(index for index in self._order if index != start)]
+
     def first(self, now: float) -> int:
         """Where to start."""
         available = self.available(now)
@@ -69,7 +76,11 @@ class Choice:
         allowed: Sequence[int],
         next_sizes: Sequence[Sequence[int]] | None = None,
     ) -> int:
-        """The best of *allowed* for segment *index* after one of *last*."""
+        """The best of *allowed* for segment *index* after one of *last*.
+
+        Args:
+            next_sizes: Bytes of each coming segment, by variant, or None where nobody has told any.
+        """
         if len(allowed) == 1:
             return allowed[0]
         rank = self.controller.choose(
@@ -77,7 +88,7 @@ class Choice:
             segment_index=index,
             segment_count=count,
             last_variant=self._rank[last],
-            next_sizes=next_sizes,
+            next_sizes=next_sizes and [[row[variant] for variant in self._order] for row in next_sizes],
             allowed={self._rank[variant] for variant in allowed},
         )
         return self._order[rank]

@@ -24,6 +24,7 @@ from ..errors import (
 from ..net import HttpClient
 from ..net.policy import Trust, parse
 from .keys import MAX_KEY_BYTES, ContentKey, KeyContext, KeyProcessor, require_supported
+from .local import TRUST, LocalTree, is_local, read_local
 from .model import Key, MasterPlaylist, MediaPlaylist
 from .names import key_name
 from .playlist import MAX_BYTES, parse_playlist
@@ -54,6 +55,7 @@ class Documents:
         offline: Whether nobody may be asked.
         key_processor: See `HlsOptions`.
         store_keys: Whether keys go to the cache.
+        local: The folder of a presentation on this machine; None for one that came over the network.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class Documents:
         offline: bool,
         key_processor: KeyProcessor | None,
         store_keys: bool,
+        local: LocalTree | None = None,
     ) -> None:
         self._client = client
         self._store = store
         self._asset = asset
-        self._home = parse(home).origin
+        self._home = TRUST.origin if local is not None else parse(home).origin
+        self._local = local
         self._headers = headers
         self._offline = offline
         self._key_processor = key_processor
@@ -96,6 +100,10 @@ class Documents:
             OfflineMiss: offline, and not in the cache.
             NetError: it cannot be had.
         """
+        if is_local(url):
+            too_much = PlaylistTooLarge(f"a playlist of more than {MAX_BYTES} bytes", url=url)
+            body = await self._read(url, MAX_BYTES, too_much)
+            return Listing(parse_playlist(_unpacked(body, url), url, variables), TRUST)
         if not refresh:
             held = await self._recall(name)
             if held is not None:
@@ -181,12 +189,22 @@ class Documents:
                 return data_url_bytes(uri)
             except ValueError as exc:
                 raise KeyInvalid("a key in a data URL that cannot be read") from exc
+        if is_local(uri):
+            too_much = KeyInvalid(f"a key of more than {MAX_KEY_BYTES} bytes", url=uri)
+            return await self._read(uri, MAX_KEY_BYTES, too_much)
         if self._offline:
             raise OfflineMiss("offline, and the key is not in the cache", url=uri)
         try:
             return (await self._client.get(uri, headers=self._headers, limit=MAX_KEY_BYTES, trust=trust)).body
         except TooLarge as exc:
             raise KeyInvalid(f"a key of more than {MAX_KEY_BYTES} bytes", url=uri) from exc
+
+    async def _read(self, url: str, limit: int, too_much: HlsError) -> bytes:
+        """The local file at *url*. Raises *too_much* where it has more than *limit* bytes."""
+        body = await read_local(self._local, url, 0, limit + 1)
+        if len(body) > limit:
+            raise too_much
+        return body
 
     async def _process(self, raw: bytes, key: Key, uri: str, playlist_url: str) -> bytes:
         if self._key_processor is None:

@@ -10,47 +10,34 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal
 
-from ..errors import (
-    Cancelled,
-    Closed,
-    DecodeError,
-    HlsError,
-    HttpStatus,
-    KeyInvalid,
-    KitharaError,
-    RangeMismatch,
-    RepresentationChanged,
-    StoreError,
-    Unsupported,
-)
+from ..errors import Closed, KitharaError
 from ..net import HttpClient
 from ..net.policy import Trust
 from .catalogue import Catalogue
 from .choice import Choice, Mode
+from .delivery import Delivery
 from .documents import Documents
-from .events import SegmentGivenUp, SegmentLoaded
+from .events import SegmentGivenUp
 from .fetcher import Fetcher
 from .ladder import HlsVariant
 from .live import follow
+from .local import LocalTree
 from .model import MediaPlaylist
 from .options import HlsOptions
 from .parts import Parts
 from .program import Program
 from .slots import InitSection, Shelf, Slot, State
 from .timeline import Timeline
-from .transfer import Transfer
-
-LOOK = 0.1
-"""Seconds between two looks at a download that might better be given up."""
+from .wish import Wish
 
 WISH = 1.0
-"""Seconds that a wish for another variant may hold up the next segment."""
+"""Seconds that a wish for another variant may hold up the bytes of the next segment."""
 
-_ABOUT_THE_BYTES = (DecodeError, HlsError, RepresentationChanged, RangeMismatch)
-"""Errors after which what came is worthless."""
+TYPICAL = 6.0
+"""Seconds of a segment, as long as no playlist has told."""
 
 
 class Engine:
@@ -77,6 +64,7 @@ class Engine:
         offline: bool,
         variables: Mapping[str, str] | None = None,
         trust: Trust | None = None,
+        local: LocalTree | None = None,
     ) -> None:
         self.variants = variants
         self._lock = threading.RLock()
@@ -85,16 +73,21 @@ class Engine:
         self.catalogue: Catalogue = Catalogue(variants, documents, variables=variables, trust=trust, lock=self._lock)
         self._documents = documents
         self._fetcher = Fetcher(
-            client, documents, self.catalogue, headers=headers, offline=offline, changed=self._wake.set
+            client,
+            documents,
+            self.catalogue,
+            headers=headers,
+            offline=offline,
+            local=local,
+            changed=self._wake.set,
         )
         self._shelf = shelf
         self._options = options
         self._publish = publish
         self._active: list[Slot] = []
-        self._mode: Mode = options.variant
-        self._wish_settled = threading.Event()
+        self._wish = Wish(options.variant)
         self._tasks: list[asyncio.Task[None]] = []
-        self._speculation: asyncio.Task[None] | None = None  # the loop itself keeps only weak references
+        self._errands: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
         self._closed = False
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────
@@ -107,10 +100,27 @@ class Engine:
         if entry is not None:
             self.catalogue.adopt(entry)
         timeline, choice = await self._load_first()
-        self.program = Program(self.variants, self.catalogue, self._shelf, choice, self._publish, self._loop.time)
         options = self._options
+        self.program = Program(
+            self.variants,
+            self.catalogue,
+            self._shelf,
+            choice,
+            self._publish,
+            self._loop.time,
+            exact=options.splice == "exact",
+        )
         seconds, size = options.look_ahead, options.look_ahead_bytes
         self._parts = Parts(self.catalogue, self.program.make, seconds=seconds, size=size)
+        self._delivery = Delivery(
+            self.program,
+            self.catalogue,
+            self._fetcher,
+            self._shelf,
+            self._publish,
+            lock=self._lock,
+            have=self._load_or_blame,
+        )
         self._tasks.append(self._loop.create_task(self._run()))
         if not timeline.playlist.ended:
             self._tasks.append(self._loop.create_task(self._follow()))
@@ -118,9 +128,11 @@ class Engine:
     async def close(self) -> None:
         """Stop fetching; whoever waits for a byte that is not here gets `Cancelled`."""
         self._closed = True
+        with self._lock:
+            self._wish.settle()
         await self._fetcher.close()
         inits = list(self._shelf.inits.values())
-        tasks: list[asyncio.Task[Any] | None] = [*self._tasks, self._speculation, *self.catalogue.loading]
+        tasks: list[asyncio.Task[Any] | None] = [*self._tasks, *self._errands, *self.catalogue.loading]
         tasks += [slot.task for slot in self._active] + [init.task for init in inits]
         running = [task for task in tasks if task is not None]
         for task in running:
@@ -135,33 +147,32 @@ class Engine:
     def _slots(self) -> list[Slot]:
         """Every slot in use, each once."""
         with self._lock:
-            return list({id(slot): slot for slot in (*self.program.chain, *self._parts.slots.values())}.values())
+            chain = self.program.chain
+            primers = [slot.before for slot in chain if slot.before is not None]
+            return list({id(slot): slot for slot in (*chain, *primers, *self._parts.slots.values())}.values())
 
     async def _load_first(self) -> tuple[Timeline, Choice]:
         """The playlist to start with: of the variant wished for, else of the first that can be had."""
         failures: list[KitharaError] = []
-        order = sorted(range(len(self.variants)), key=lambda index: self.variants[index].rate or 1 << 62)
-        if self._mode != "auto":
-            if self._mode >= len(self.variants):
-                raise ValueError(f"variant {self._mode} of {len(self.variants)}")
-            order = [self._mode]
+        mode = self._wish.mode
+        if mode != "auto" and mode >= len(self.variants):
+            raise ValueError(f"variant {mode} of {len(self.variants)}")
+        order = self._choice(mode, TYPICAL).order()
         for index in order:
             try:
                 timeline = await self.catalogue.load(index)
             except KitharaError as exc:
                 failures.append(exc)
                 continue
-            choice = Choice(
-                self.variants,
-                self._mode,
-                duration=timeline.playlist.target_duration,
-                capacity=self._options.look_ahead,
-                options=self._options.abr,
-            )
+            choice = self._choice(mode, timeline.playlist.target_duration)
             for failed in order[: len(failures)]:
                 choice.block(failed, self._loop.time())
             return timeline, choice
         raise failures[0]
+
+    def _choice(self, mode: Mode, duration: float) -> Choice:
+        options = self._options
+        return Choice(self.variants, mode, duration=duration, capacity=options.look_ahead, options=options.abr)
 
     # ── what decoders' threads ask ───────────────────────────────────────────────────────────
 
@@ -187,13 +198,11 @@ class Engine:
     def following(self, variant: int, index: int, stop: float) -> Slot | None:
         """The slot to hear after segment *index* of *variant*, which ends at *stop* seconds; None at the end.
 
-        Where the listener has just wished for another variant, it waits a moment for that one's playlist.
+        Where the listener has just wished for another variant, its store waits a moment for that one's playlist.
         """
-        if self._mode != "auto" and self._mode not in self.catalogue.timelines:
-            self._wish_settled.wait(WISH)
         with self._lock:
             self._check()
-            slot = self.program.following(variant, index, stop)
+            slot = self._wish.place(variant, index, stop) or self.program.following(variant, index, stop)
         self._call()
         return slot
 
@@ -224,48 +233,54 @@ class Engine:
             raise ValueError(f"variant {mode} of {len(self.variants)}")
         with self._lock:
             self._check()
-            self._mode = mode
             if mode == "auto" or mode in self.catalogue.timelines:
-                self.program.set_mode(self._mode)
-        if mode != "auto" and mode not in self.catalogue.timelines:
-            self._wish_settled.clear()
-            self._loop.call_soon_threadsafe(self._load_wanted, mode)
+                self._wish.mode = mode
+                self._wish.settle()
+                self.program.set_mode(mode)
+            else:
+                number = self._wish.begin(mode)
+                self._loop.call_soon_threadsafe(self._load_wished, mode, number)
         self._call()
 
     def _check(self) -> None:
         if self._closed:
             raise Closed("the session is closed")
 
-    def _load_wanted(self, variant: int) -> None:
-        if self._closed or variant in self.catalogue.timelines:
-            self._wish_settled.set()
-        else:
-            self._speculation = self._loop.create_task(self._load_then_apply(variant))
+    def _load_wished(self, variant: int, number: int) -> None:
+        if not self._closed:
+            self._loop.call_later(WISH, self._settle, number)
+            self._send(self._load_then_apply(variant, number))
 
-    async def _load_then_apply(self, variant: int) -> None:
+    async def _load_then_apply(self, variant: int, number: int) -> None:
         try:
             await self.catalogue.load(variant)
         except KitharaError as exc:
             self._publish(SegmentGivenUp(index=-1, variant=variant, error=exc))
         else:
-            with self._lock:
-                if self._mode == variant:
-                    self.program.set_mode(self._mode)
+            self._apply(variant)
         finally:
-            self._wish_settled.set()
+            self._settle(number)
             self._wake.set()
+
+    def _apply(self, variant: int) -> None:
+        """Play *variant*, whose playlist is here, if it is still what the listener wants."""
+        with self._lock:
+            if self._wish.mode == variant:
+                self.program.set_mode(variant)
+
+    def _settle(self, number: int) -> None:
+        with self._lock:
+            self._wish.settle(number)
 
     async def ready(self) -> None:
         """Wait until the playlist of the variant that is to come next is here.
 
         Raises what keeps a variant that the listener wants from being played.
         """
-        mode = self._mode
+        mode = self._wish.mode
         if mode != "auto":
             await self.catalogue.load(mode)
-            with self._lock:
-                if self._mode == mode:
-                    self.program.set_mode(self._mode)
+            self._apply(mode)
             return
         tail = self.program.tail
         if tail is not None:
@@ -287,6 +302,11 @@ class Engine:
         self._wake.set()
 
     # ── fetching ─────────────────────────────────────────────────────────────────────────────
+
+    def _send(self, errand: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     def _call(self) -> None:
         if not self._closed:
@@ -349,7 +369,7 @@ class Engine:
             tail = self.program.tail
             wished = None if tail is None else self.program.wish(tail)
         if wished is not None and not self.catalogue.is_fresh(wished):
-            self._speculation = self._loop.create_task(self._load_or_blame(wished))
+            self._send(self._load_or_blame(wished))
 
     async def _load_or_blame(self, variant: int) -> None:
         """Have the playlist of *variant*, or leave the variant alone for a while."""
@@ -363,152 +383,13 @@ class Engine:
                 self.program.choice.block(variant, self._loop.time())
             self._publish(SegmentGivenUp(index=-1, variant=variant, error=exc))
 
-    # ── one segment ──────────────────────────────────────────────────────────────────────────
-
     async def _bring(self, slot: Slot) -> None:
         """Fetch *slot* to its end, whatever that is."""
         try:
-            await self._fetcher.have_init(slot.init)
-            size = await self._watched(slot)
-        except KitharaError as exc:
-            await self._on_failure(slot, exc)
-        except asyncio.CancelledError:
-            slot.state = State.PENDING
-            raise
-        except Exception as exc:
-            slot.state = State.FAILED
-            slot.store.fail(exc)  # a mistake of ours must not leave readers waiting
-            raise
-        else:
-            if size is not None:
-                slot.state = State.DONE
-                self._learn(slot, size, aborted=False)
+            if await self._delivery.bring(slot):
                 self._load_ahead()
         finally:
             self._active.remove(slot)
             slot.task = None
             slot.transfer = None
             self._wake.set()
-
-    async def _watched(self, slot: Slot) -> int | None:
-        """Bytes that came; None when the download was given up for another variant."""
-        transfer = slot.transfer = await self._fetcher.transfer(slot)
-        running = self._loop.create_task(transfer.run())
-        try:
-            while not running.done():
-                await asyncio.wait([running], timeout=LOOK)
-                better = None if running.done() else self._better(slot, transfer)
-                if better is not None and self._give_up(slot, better):
-                    return None
-            await running
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-        return transfer.received
-
-    def _better(self, slot: Slot, transfer: Transfer) -> int | None:
-        """The variant for which the download of *slot* should be given up, or None."""
-        if transfer.asked is None or slot not in self.program.chain or (slot.taken and slot.store.total):
-            return None
-        begun = transfer.answered or transfer.asked
-        with self._lock:
-            typical = int(self.variants[slot.variant].rate * slot.segment.duration / 8)
-            return self.program.choice.better(
-                slot.variant,
-                done=transfer.received,
-                total=max(transfer.expected or typical, transfer.received),
-                seconds=self._loop.time() - begun,
-                latency=begun - transfer.asked,
-                buffer_seconds=self.program.ahead(slot.start),
-                allowed=self.program.loaded(),
-            )
-
-    def _give_up(self, slot: Slot, variant: int) -> bool:
-        """Let *variant* take the place of *slot*, whose download goes badly."""
-        transfer = slot.transfer
-        with self._lock:
-            if not self.program.replace(slot, variant, "abandoned"):
-                return False
-        if transfer is not None:
-            self._learn(slot, transfer.received, aborted=True)
-        self._publish(SegmentGivenUp(index=slot.index, variant=slot.variant, error=None))
-        return True
-
-    def _learn(self, slot: Slot, size: int, *, aborted: bool) -> None:
-        transfer = slot.transfer
-        if transfer is None or transfer.asked is None:
-            return
-        answered = transfer.answered or transfer.asked
-        seconds = max(self._loop.time() - answered, 1e-3)
-        latency = max(answered - transfer.asked, 0.0)
-        with self._lock:
-            self.program.choice.feed(size, seconds, latency, variant=slot.variant, aborted=aborted)
-        if not aborted:
-            loaded = SegmentLoaded(index=slot.index, variant=slot.variant, size=size, seconds=seconds, cached=False)
-            self._publish(loaded)
-
-    async def _on_failure(self, slot: Slot, error: KitharaError) -> None:
-        if isinstance(error, Cancelled):
-            slot.state = State.FAILED
-            return
-        worthless = isinstance(error, _ABOUT_THE_BYTES)
-        heard = slot.taken and slot.store.total > 0
-        if worthless and not slot.second and not heard and not isinstance(error, (KeyInvalid, Unsupported)):
-            await self._renew(slot)
-            return
-        if isinstance(error, HttpStatus) and error.status in (401, 403) and await self._with_new_address(slot):
-            return
-        self._publish(SegmentGivenUp(index=slot.index, variant=slot.variant, error=error))
-        if slot in self.program.chain and not heard:
-            other = await self._other(slot.excluded | {slot.variant})
-            if other is not None:
-                with self._lock:
-                    if self.program.replace(slot, other, "failover"):
-                        return
-        slot.state = State.FAILED
-        gone = isinstance(error, HttpStatus) and error.status in (404, 410)
-        try:  # what the cache keeps is settled before the listener hears of it, and may leave
-            if worthless or gone or slot.store.total == 0:
-                await asyncio.to_thread(self._shelf.discard, slot.key)
-        except StoreError:
-            pass  # it is never taken for whole anyway
-        finally:
-            slot.store.fail(error)
-
-    async def _renew(self, slot: Slot) -> None:
-        """Let *slot* be fetched once more, with a key that is asked for again. Who waits in an empty store goes on."""
-        if slot.store.total:
-            slot.store.cancel()
-            slot.store = await asyncio.to_thread(self._shelf.reopen, slot)
-        slot.second = True
-        slot.state = State.PENDING
-
-    async def _with_new_address(self, slot: Slot) -> bool:
-        """Let *slot* be fetched from where the playlist, asked for again, says now: signed addresses expire."""
-        if slot.second:
-            return False
-        slot.second = True
-        try:
-            timeline = await self.catalogue.reload(slot.variant)
-        except KitharaError:
-            return False
-        with self._lock:
-            index = timeline.index_of(slot.segment.sequence)
-            if index is None or timeline.segment(index).uri == slot.segment.uri:
-                return False
-            slot.segment = timeline.segment(index)
-            slot.state = State.PENDING
-        return True
-
-    async def _other(self, tried: frozenset[int]) -> int | None:
-        """The best variant not *tried* whose playlist can be had."""
-        choice = self.program.choice
-        if choice.mode != "auto":
-            return None
-        with self._lock:
-            candidates = choice.available(self._loop.time(), tried)
-        for variant in reversed(candidates):
-            await self._load_or_blame(variant)
-            if variant in self.catalogue.timelines:
-                return variant
-        return None

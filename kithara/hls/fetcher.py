@@ -11,6 +11,7 @@ from ..net import HttpClient
 from .catalogue import Catalogue
 from .documents import Documents
 from .keys import Decryptor, segment_decryptor, segment_iv
+from .local import LocalTree, is_local
 from .slots import InitSection, Slot
 from .transfer import Transfer
 
@@ -24,6 +25,7 @@ class Fetcher:
     Args:
         headers: For the origin of the presentation's own URL.
         offline: Whether nobody may be asked.
+        local: As for `Documents`.
         changed: Called when an init section has come, or cannot.
     """
 
@@ -35,6 +37,7 @@ class Fetcher:
         *,
         headers: Mapping[str, str] | None,
         offline: bool,
+        local: LocalTree | None,
         changed: Callable[[], None],
     ) -> None:
         self._client = client
@@ -42,6 +45,7 @@ class Fetcher:
         self._catalogue = catalogue
         self._headers = headers
         self._offline = offline
+        self._local = local
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._commits: set[asyncio.Task[None]] = set()
@@ -54,7 +58,7 @@ class Fetcher:
     async def transfer(self, slot: Slot) -> Transfer:
         """What brings the bytes of *slot*, once its key is here. Raises what keeps the key away, and OfflineMiss."""
         segment = slot.segment
-        if self._offline:
+        if self._offline and not is_local(segment.uri):
             raise OfflineMiss("offline, and the segment is not in the cache", url=segment.uri)
         decryptor = None
         trust = self._catalogue.trusts.get(slot.variant)
@@ -71,6 +75,7 @@ class Fetcher:
             headers=self._headers,
             trust=trust,
             priority=0 if slot.taken else 1,
+            local=self._local,
             commit=self._commit,
         )
 
@@ -91,7 +96,7 @@ class Fetcher:
 
     async def _fetch_init(self, section: InitSection) -> None:
         try:
-            if self._offline and not section.init.uri.startswith("data:"):
+            if self._offline and not section.init.uri.startswith("data:") and not is_local(section.init.uri):
                 raise OfflineMiss("offline, and the init section is not in the cache", url=section.init.uri)
             transfer = Transfer(
                 self._client,
@@ -101,6 +106,7 @@ class Fetcher:
                 decryptor=await self._init_decryptor(section),
                 headers=self._headers,
                 trust=self._catalogue.trusts.get(section.variant),
+                local=self._local,
                 commit=self._commit,
             )
             await transfer.run()

@@ -23,7 +23,7 @@ async def follow(catalogue: Catalogue, heard: Callable[[], int], grown: Callable
         grown: Called with it when its playlist has changed.
 
     Raises:
-        KitharaError: it has not changed for too long, cannot be had for as long, or started over.
+        KitharaError: it has not changed for too long, cannot be had for as long, or started over where it must not.
     """
     clock = asyncio.get_running_loop().time
     asked = changed = clock()

@@ -24,8 +24,10 @@ class HlsOptions:
         store_keys: Whether processed keys are kept in the cache (mode 0600), so that offline play can decrypt.
         abr: How a variant is chosen.
         language: Preferred language of alternative audio, as in the playlist.
-        splice: ``"smooth"`` lets one decoder play on across a change of variant. ``"exact"``, a new decoder primed with
-            the new variant's segment before, is accepted and plays as ``"smooth"`` for now.
+        splice: ``"smooth"`` lets one decoder play on across a change of variant: no byte more is fetched, and for one
+            packet a lossy codec sounds like the variant before. ``"exact"`` fetches the new variant's segment before,
+            too, and primes a new decoder with it: what is heard from the change on is sample for sample what the new
+            variant alone gives. Where that segment cannot be had, or a download was given up, it is ``"smooth"``.
         http: Limits of the HTTP client, or the client itself.
         bus: Where events are published; None: a bus of its own.
         event_capacity: How many events a slow listener keeps.

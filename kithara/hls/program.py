@@ -15,12 +15,19 @@ from .catalogue import Catalogue
 from .choice import Choice, Mode
 from .events import SegmentLoaded, VariantApplied, VariantDecided
 from .ladder import HlsVariant
+from .model import MediaSegment
 from .slots import Shelf, Slot, State
 from .timeline import Timeline
+
+SIGHT = 10
+"""Coming segments whose sizes the controller is told."""
 
 
 class Program:
     """The chain of slots from the segment before the one that the listener has.
+
+    Args:
+        exact: Whether a change of variant takes the segment before it along.
 
     Attributes:
         chain: The slots, one behind the other; the first may be that of the segment heard before.
@@ -37,6 +44,8 @@ class Program:
         choice: Choice,
         publish: Callable[[object], None],
         clock: Callable[[], float],
+        *,
+        exact: bool = False,
     ) -> None:
         self.chain: list[Slot] = []
         self.choice = choice
@@ -47,6 +56,7 @@ class Program:
         self._shelf = shelf
         self._publish = publish
         self._clock = clock
+        self._exact = exact
         self._tickets = itertools.count(1)
 
     # ── what the listener asks ───────────────────────────────────────────────────────────────
@@ -144,6 +154,10 @@ class Program:
             self.chain.append(after)
         return after is not None
 
+    def typical(self, variant: int, seconds: float) -> int:
+        """Bytes that *seconds* of *variant* have by its bandwidth."""
+        return int(self._variants[variant].rate * seconds / 8)
+
     def ahead(self, stop: float) -> float:
         """Seconds between the listener and *stop*: half of the segment it has is taken for heard."""
         taken = [slot for slot in self.chain if slot.taken]
@@ -170,8 +184,9 @@ class Program:
         self.chain[self.chain.index(slot) :] = [new]
         slot.state = State.FAILED
         self._shelf.discard(slot.key)
-        if slot.store.status == "active":
-            slot.store.fail(Interrupted("this segment comes from another variant now; ask for it again"))
+        for stale in (slot, slot.before):
+            if stale is not None and stale.store.status == "active":
+                stale.store.fail(Interrupted("this segment comes from another variant now; ask for it again"))
         return True
 
     def grown(self, variant: int) -> None:
@@ -242,7 +257,20 @@ class Program:
         if place >= len(self._catalogue.timelines[chosen]):
             return None
         reason = "throughput" if self.choice.mode == "auto" else "manual"
-        return self._with_ticket(self.make(chosen, place), variant, reason)
+        slot = self._with_ticket(self.make(chosen, place), variant, reason)
+        if self._exact and chosen != variant:
+            slot.before = self._before(chosen, place)
+        return slot
+
+    def _before(self, variant: int, index: int) -> Slot | None:
+        """The slot that can prime a decoder for segment *index* of *variant*, if one can."""
+        if not index:
+            return None
+        timeline = self._catalogue.timelines[variant]
+        before, segment = timeline.segment(index - 1), timeline.segment(index)
+        if before.gap or before.discontinuity != segment.discontinuity:
+            return None
+        return self.make(variant, index - 1)
 
     def _around_gaps(self, variant: int, index: int, stop: float, allowed: list[int]) -> tuple[int, int]:
         """Another variant where this one has a gap; past the gap where all have one."""
@@ -272,13 +300,47 @@ class Program:
     def _advised(self, last: int, index: int, stop: float, allowed: list[int]) -> int:
         playlist = self._catalogue.timelines[last].playlist
         count = len(playlist.segments) if playlist.ended else None
-        return self.choice.best(self.ahead(stop), last=last, index=index, count=count, allowed=allowed)
+        return self.choice.best(
+            self.ahead(stop),
+            last=last,
+            index=index,
+            count=count,
+            allowed=allowed,
+            next_sizes=self._coming_sizes(playlist.segments[index : index + SIGHT], stop),
+        )
+
+    def _coming_sizes(self, coming: Sequence[MediaSegment], stop: float) -> list[list[int]] | None:
+        """Bytes of each variant for each of the *coming* segments, the first at *stop* seconds: from byte ranges where
+        a list has them, else by bandwidth. None where no list tells any.
+        """
+        lists = {index: line for index, line in self._catalogue.timelines.items() if line.segment(-1).byterange}
+        if not lists:
+            return None
+        rows = []
+        for segment in coming:
+            rows.append(
+                [
+                    _size_at(lists[variant], stop, segment.duration)
+                    if variant in lists
+                    else self.typical(variant, segment.duration)
+                    for variant in range(len(self._variants))
+                ]
+            )
+            stop += segment.duration
+        return rows or None
 
     def _with_ticket(self, slot: Slot, last: int | None, reason: str) -> Slot:
         if slot.variant != last:
             slot.ticket = next(self._tickets)
             self._publish(VariantDecided(ticket=slot.ticket, variant=slot.variant, index=slot.index, reason=reason))
         return slot
+
+
+def _size_at(timeline: Timeline, seconds: float, duration: float) -> int:
+    """Bytes of *duration* seconds of *timeline* from *seconds* on, as the segment there has them."""
+    segment = timeline.segment(timeline.boundary_near(seconds))
+    start, stop = segment.byterange or (0, 0)
+    return round((stop - start) * duration / segment.duration) if segment.duration else stop - start
 
 
 def _fits(slot: Slot, timeline: Timeline) -> bool:

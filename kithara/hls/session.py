@@ -6,20 +6,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Literal, Self
 
-from .._core.chain import Chain, Part
 from .._core.reader import SyncReader
-from .._core.store import Store
 from ..assets import AssetId
 from ..errors import Closed, Interrupted, InvalidSeek, Unsupported
 from ..events import EventBus, Seeked, Subscription
 from ..io import CHUNK, SyncReaderParams, iterate, wait_range
-from ..media import MediaInfo
 from ..portal import portal
-from ..source import Segment, WaitOutcome
+from ..source import Segment
 from .engine import Engine
 from .ladder import HlsVariant
+from .listening import HlsSegments
 from .slots import Slot
 from .timeline import Timeline
+from .variant_bytes import VariantBytes
 
 _WHOLE = 1 << 40
 """Past the end of every segment."""
@@ -210,130 +209,6 @@ class HlsSession:
     def _check(self) -> None:
         if self._closed:
             raise Closed("the session is closed", url=self.url)
-
-
-class HlsSegments:
-    """The segments of a session as a `kithara.source.SegmentSource`: for one decoder, in its thread. Never waits.
-
-    A read in a segment's store that raises `Interrupted` although nobody sought means that the segment is to come from
-    another variant: take it again with `segment_at` at its start, or with `next` of the one before.
-
-    Attributes:
-        session: What it belongs to; kept open as long as this lives.
-        variants: As the session's.
-        events: As the session's bus.
-    """
-
-    def __init__(self, session: HlsSession, engine: Engine) -> None:
-        self.session = session
-        self.variants: tuple[HlsVariant, ...] = session.variants
-        self.events: EventBus = session.bus
-        self._engine = engine
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds in all, or None while that may grow."""
-        return self.session.duration
-
-    def segment_at(self, seconds: float) -> Segment | None:
-        """The segment that sounds at *seconds*, of a new epoch; None past the end."""
-        return self._given(self._engine.at(seconds))
-
-    def next(self, segment: Segment) -> Segment | None:
-        """The segment after *segment*, in the variant that is best now; None at the end."""
-        assert segment.variant is not None  # it came from here
-        return self._given(self._engine.following(segment.variant, segment.index, segment.start + segment.duration))
-
-    def set_variant(self, variant: int | Literal["auto"]) -> None:
-        """Pin a variant from the next segment on, or let the network decide."""
-        self._engine.set_mode(variant)
-
-    def close(self) -> None:
-        """Close the session. For who opened it for these segments alone."""
-        self.session.close()
-
-    def _given(self, slot: Slot | None) -> Segment | None:
-        if slot is None:
-            return None
-        self.session.heard(slot.variant)
-        return slot.as_segment(self._engine.epoch)
-
-
-class VariantBytes:
-    """The bytes of one variant as a `kithara.source.Source`.
-
-    Attributes:
-        store: Init sections and segments, one behind the other.
-        media: Codec and container, by codecs and suffix.
-        supports_seek: True.
-    """
-
-    supports_seek = True
-
-    def __init__(self, session: HlsSession, engine: Engine, variant: int) -> None:
-        self.session = session
-        timeline = engine.catalogue.timelines[variant]
-        self.store: Store = Chain(list(_parts(engine, timeline, variant)))
-        self.store.label = engine.variants[variant].uri
-        first = timeline.segment(0)
-        media = engine.variants[variant].media(first.uri)
-        if media is not None and media.container == "mp4" and first.init is not None:
-            media = MediaInfo(container="fmp4").over(media)
-        self.media = media
-
-    @property
-    def length(self) -> int | None:
-        """Bytes in all, or None until every part's length is known."""
-        return self.store.length
-
-    async def wait_range(self, start: int, stop: int) -> WaitOutcome:
-        """Wait until ``[start, stop)`` is here or cannot come; see `kithara.source.Source`."""
-        return await wait_range(self.store, start, stop)
-
-    async def read_at(self, offset: int, size: int) -> bytes:
-        """1 to *size* bytes from *offset* that are here."""
-        buffer = bytearray(size)
-        return bytes(buffer[: self.store.read_at(offset, buffer)])
-
-
-def _parts(engine: Engine, timeline: Timeline, variant: int) -> list[Part]:
-    parts = []
-    init = None
-    for index, segment in enumerate(timeline.playlist.segments):
-        if segment.gap:
-            continue
-        if segment.init is not None and segment.init != init:
-            parts.append(Part(_init_promise(engine, variant, index), _length(segment.init.byterange, segment.init.key)))
-        init = segment.init
-        parts.append(
-            Part(
-                _promise(engine, variant, index),
-                _length(segment.byterange, segment.key),
-                close=_leaving(engine, variant, index),
-            )
-        )
-    return parts
-
-
-def _length(byterange: tuple[int, int] | None, key: object) -> int | None:
-    return None if byterange is None or key is not None else byterange[1] - byterange[0]
-
-
-def _promise(engine: Engine, variant: int, index: int) -> Callable[[], Store]:
-    return lambda: engine.part(variant, index).store
-
-
-def _leaving(engine: Engine, variant: int, index: int) -> Callable[[object], None]:
-    return lambda store: engine.leave(variant, index)
-
-
-def _init_promise(engine: Engine, variant: int, index: int) -> Callable[[], Store]:
-    def promise() -> Store:
-        section = engine.init_of(variant, index)
-        assert section is not None  # the playlist said so
-        return section.store
-
-    return promise
 
 
 async def _release(release: Callable[[], Awaitable[None]]) -> None:

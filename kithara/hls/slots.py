@@ -38,6 +38,7 @@ class Slot:
         excluded: Variants that failed to give this piece of time already.
         ticket: The decision that put it here, where the variant changed.
         second: Its bytes were asked for once before, and were no good.
+        before: The slot of the segment before it in its variant, where that is to prime a new decoder.
     """
 
     variant: int
@@ -53,6 +54,7 @@ class Slot:
     excluded: frozenset[int] = frozenset()
     ticket: int | None = None
     second: bool = False
+    before: Slot | None = None
     task: asyncio.Task[None] | None = None
     transfer: Transfer | None = None
 
@@ -78,6 +80,7 @@ class Slot:
             variant=self.variant,
             discontinuity=self.segment.discontinuity,
             epoch=epoch,
+            before=None if self.before is None else self.before.as_segment(epoch),
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from types import TracebackType
 
-from ..assets import AssetStore, ResourceKey
+from ..assets import AssetId, AssetStore, ResourceKey
 from ..events import EventBus, Started
 from ..net import HttpClient
 from ..portal import portal
@@ -14,11 +16,16 @@ from ..source import OpenedSource
 from .documents import Documents
 from .engine import Engine
 from .ladder import HlsVariant, ladder
+from .local import LocalTree
 from .model import MasterPlaylist
 from .names import MASTER
 from .options import HlsOptions, HlsParams
-from .session import HlsSession, VariantBytes
+from .session import HlsSession
 from .slots import Shelf
+from .variant_bytes import VariantBytes
+
+LOCAL_RATE = 1e9
+"""Bits per second that reading a local presentation is taken to begin with."""
 
 
 class HlsSource:
@@ -27,19 +34,20 @@ class HlsSource:
     @classmethod
     def open(
         cls,
-        url: str,
+        url: str | os.PathLike[str],
         options: HlsOptions | None = None,
         store: AssetStore | None = None,
         *,
         headers: Mapping[str, str] | None = None,
         offline: bool = False,
     ) -> Opening:
-        """Open the master or media playlist at *url*: ``await`` it, or use it as an async context manager.
+        """Open the master or media playlist at *url* (http, https, file: or a path): ``await`` it, or use it as an
+        async context manager.
 
         Returns, once awaited, a `HlsSession` whose variants and duration are known.
 
         Args:
-            store: The cache; None keeps nothing.
+            store: The cache; None keeps nothing. What a local playlist names is not kept.
             headers: Sent to the origin of *url*, and to no other.
             offline: Ask nobody: what is in the cache plays, the rest raises `OfflineMiss`.
 
@@ -48,7 +56,7 @@ class HlsSource:
             KitharaError: a 404, policy, offline show here.
             ValueError: ``options.variant`` is no variant of it.
         """
-        return Opening(url, options or HlsOptions(), store, headers, offline)
+        return Opening(os.fspath(url), options or HlsOptions(), store, headers, offline)
 
     open_with_cache = open
 
@@ -88,8 +96,15 @@ class Opening:
         options = self._options
         bus = options.bus or EventBus(options.event_capacity)
         client = options.http if isinstance(options.http, HttpClient) else HttpClient(options.http)
-        key = ResourceKey.from_url(self._url, MASTER, credentials=_credentials(self._headers))
-        lease = None if self._store is None else await asyncio.to_thread(self._store.lease, str(key.asset_id))
+        local = LocalTree.of(self._url)
+        url, store = (self._url, self._store) if local is None else (local.url, None)
+        if local is None:
+            key = ResourceKey.from_url(url, MASTER, credentials=_credentials(self._headers))
+        else:
+            key = ResourceKey(AssetId.named(local.url), MASTER, local.url)
+            if options.abr.prior_rate is None:  # no link to be careful with
+                options = replace(options, abr=replace(options.abr, prior_rate=LOCAL_RATE))
+        lease = None if store is None else await asyncio.to_thread(store.lease, str(key.asset_id))
         engine: Engine | None = None
 
         async def release() -> None:
@@ -104,16 +119,17 @@ class Opening:
         key_of_closer = object()
         documents = Documents(
             client,
-            self._store,
+            store,
             key.asset_id,
-            home=self._url,
+            home=url,
             headers=self._headers,
             offline=self._offline,
             key_processor=options.key_processor,
             store_keys=options.store_keys,
+            local=local,
         )
         try:
-            listing = await documents.playlist(self._url, MASTER)
+            listing = await documents.playlist(url, MASTER)
             master = listing.playlist if isinstance(listing.playlist, MasterPlaylist) else None
             entry = None if isinstance(listing.playlist, MasterPlaylist) else listing.playlist
             variants = (
@@ -123,13 +139,14 @@ class Opening:
                 variants,
                 documents,
                 client,
-                Shelf(self._store, key.asset_id),
+                Shelf(store, key.asset_id),
                 options,
                 bus.publish,
                 headers=self._headers,
                 offline=self._offline,
                 variables=None if master is None else master.variables,
                 trust=listing.trust,
+                local=local,
             )
             await engine.start(entry)
         except BaseException:

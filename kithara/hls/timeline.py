@@ -7,6 +7,7 @@ wrap at 33 bits and differ between variants. Pure.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -16,22 +17,28 @@ from .model import MediaPlaylist, MediaSegment
 HOLDBACK = 3
 """Target durations that a live listener stays behind the end (RFC 8216, 6.3.3)."""
 
-_TOLERANCE = 0.1
-"""Part of a segment by which lists of the same programme may disagree on a boundary: EXTINF is rounded."""
+_TOLERANCE = 0.025
+"""Seconds by which lists of the same programme may disagree on a boundary: a packet of AAC, less than one of FLAC."""
+
+_ROUNDED = 0.1
+"""Part of a segment by which they may where ``EXTINF`` is rounded to seconds (RFC 8216, 4.3.2.1: below version 3)."""
 
 
 class Timeline:
     """The segments of *playlist* on the session's clock, of which the first begins at *origin* seconds.
 
-    Of a live list it keeps what slid out of the window, so that a segment's index never changes.
+    Of a live list it keeps what slid out of the window, so that a segment's index never changes. A server that starts
+    over begins a new *run* of sequence numbers, behind what there was.
 
     Attributes:
         starts: Second at which each segment begins; ascending.
         stop: Second at which the last one ends.
         window: Index of the first segment that the server still offers.
+        runs: How often the server started over.
+        behind: The last reading lay wholly before the window: a stale copy, or the server has started over.
     """
 
-    __slots__ = ("playlist", "starts", "stop", "window")
+    __slots__ = ("_first", "_run", "_shift", "_slack", "behind", "playlist", "runs", "starts", "stop", "window")
 
     def __init__(self, playlist: MediaPlaylist, origin: float = 0.0, *, window: int = 0) -> None:
         *starts, stop = accumulate((segment.duration for segment in playlist.segments), initial=origin)
@@ -39,6 +46,13 @@ class Timeline:
         self.starts: list[float] = starts
         self.stop: float = stop
         self.window: int = window
+        self.runs: int = 0
+        self.behind: bool = False
+        self._run = 0  # index of the first segment of this run
+        self._first = playlist.media_sequence  # its sequence number
+        self._shift = 0  # what its discontinuity numbers lack to go on from the run before
+        rounded = playlist.version < 3 and all(segment.duration.is_integer() for segment in playlist.segments)
+        self._slack = _ROUNDED if rounded else 0.0
 
     @property
     def origin(self) -> float:
@@ -64,17 +78,17 @@ class Timeline:
 
     def index_of(self, sequence: int) -> int | None:
         """The segment with media sequence number *sequence*, or None when the list does not hold it."""
-        index = sequence - self.playlist.media_sequence
-        return index if 0 <= index < len(self.starts) else None
+        index = sequence - self._first + self._run
+        return index if self._run <= index < len(self.starts) else None
 
     def boundary_near(self, seconds: float) -> int:
-        """Where to go on at *seconds* when changing to this list: the segment that begins there, give or take a tenth
-        of its length, else the one that sounds there (its beginning overlaps what was played).
+        """Where to go on at *seconds* when changing to this list: the segment that begins there, give or take what
+        packets and rounding do, else the one that sounds there (its beginning overlaps what was played).
         """
         index = self.index_at(seconds)
         following = index + 1
         if following < len(self.starts):
-            slack = _TOLERANCE * self.playlist.segments[following].duration
+            slack = max(_TOLERANCE, self._slack * self.playlist.segments[following].duration)
             if self.starts[following] - seconds <= slack:
                 return following
         return index
@@ -92,24 +106,52 @@ class Timeline:
             wished = self.stop - HOLDBACK * playlist.target_duration
         return min(max(wished, first), self.stop)
 
-    def updated(self, playlist: MediaPlaylist) -> Timeline:
+    def updated(self, playlist: MediaPlaylist, beside: Iterable[Timeline] = ()) -> Timeline:
         """This timeline with what *playlist*, a later reading of the same list, adds.
 
-        Segments that were never seen are gaps of the target duration. Raises PlaylistInvalid for a list that went back
-        to before everything known: it started over.
+        Segments that were never seen are gaps of the target duration. Sequence numbers must not go back (RFC 8216,
+        6.2.2). Where they do, a single reading from before the window is taken for a stale copy. The second in a row,
+        or the first where one of the timelines *beside* has started over, says that the server has: its segments go on
+        behind a discontinuity. Raises PlaylistInvalid where that cannot be, as in an EVENT.
         """
-        ours = self.playlist
-        first, known = playlist.media_sequence, ours.media_sequence
-        if first + len(playlist.segments) <= known:
-            raise PlaylistInvalid("the live playlist started over", url=playlist.url)
-        fresh = playlist.segments[max(0, known - first) :]
-        kept = ours.segments[: max(0, first - known)]
-        if len(fresh) + max(0, first - known) < len(ours.segments):  # an older copy, from a lazy mirror
+        start = playlist.media_sequence
+        if start + len(playlist.segments) <= self._first + self.window - self._run:
+            ahead = next((other for other in beside if other.runs > self.runs), None)
+            if not self.behind and ahead is None:
+                return self._copy(self.playlist, self.window, behind=True)
+            return self._restarted(playlist, self.stop if ahead is None else ahead._time_of(playlist))
+        ours = self.playlist.segments
+        passed = max(0, start - self._first)
+        fresh = playlist.segments[max(0, self._first - start) :]
+        if passed + len(fresh) < len(ours) - self._run:  # an older copy, from a lazy mirror
             return self
-        lost = range(known + len(kept), first)
-        holes = tuple(MediaSegment("", ours.target_duration, sequence, gap=True) for sequence in lost)
-        merged = replace(playlist, segments=(*kept, *holes, *fresh), media_sequence=known)
-        return Timeline(merged, self.origin, window=max(0, first - known))
+        kept = ours[: self._run + passed]
+        lost = range(self._first + len(kept) - self._run, start)
+        holes = tuple(MediaSegment("", self.playlist.target_duration, sequence, gap=True) for sequence in lost)
+        return self._copy(_listing(playlist, (*kept, *holes, *_shifted(fresh, self._shift))), self._run + passed)
+
+    def _copy(self, playlist: MediaPlaylist, window: int, *, behind: bool = False) -> Timeline:
+        timeline = Timeline(playlist, self.origin, window=window)
+        timeline.runs, timeline.behind = self.runs, behind
+        timeline._run, timeline._first, timeline._shift = self._run, self._first, self._shift
+        return timeline
+
+    def _restarted(self, playlist: MediaPlaylist, seconds: float) -> Timeline:
+        """This timeline with a new run of segments from *seconds* on."""
+        ours = self.playlist.segments
+        if playlist.kind != "live" or not playlist.segments:
+            raise PlaylistInvalid("the live playlist started over", url=playlist.url)
+        last = ours[-1]
+        missing = seconds - self.stop
+        hole = (MediaSegment("", missing, last.sequence + 1, gap=True),) if missing > 0 else ()
+        shift = last.discontinuity + 1 - playlist.segments[0].discontinuity
+        run = len(ours) + len(hole)
+        timeline = Timeline(
+            _listing(playlist, (*ours, *hole, *_shifted(playlist.segments, shift))), self.origin, window=run
+        )
+        timeline.runs = self.runs + 1
+        timeline._run, timeline._first, timeline._shift = run, playlist.media_sequence, shift
+        return timeline
 
     def aligned(self, playlist: MediaPlaylist) -> Timeline:
         """The timeline of *playlist*, another variant of the same programme.
@@ -119,12 +161,12 @@ class Timeline:
         """
         if self.playlist.kind != "live" and playlist.kind != "live":
             return Timeline(playlist, self.origin)
-        shift = _date_shift(self.playlist, playlist)
+        shift = _date_shift(self.playlist.segments[self._run :], playlist.segments)
         if shift is None:
             return Timeline(playlist, self._time_of(playlist))
         ours, theirs, seconds = shift
         lead = sum(segment.duration for segment in playlist.segments[:theirs])
-        return Timeline(playlist, self.starts[ours] + seconds - lead)
+        return Timeline(playlist, self.starts[self._run + ours] + seconds - lead)
 
     def _time_of(self, playlist: MediaPlaylist) -> float:
         """Second at which *playlist* begins, judged by sequence numbers; across a hole by the target duration."""
@@ -132,22 +174,32 @@ class Timeline:
         index = self.index_of(first)
         if index is not None:
             return self.starts[index]
-        beyond = first - (self.playlist.media_sequence + len(self.starts))
+        beyond = first - (self._first + len(self.starts) - self._run)
         if beyond >= 0:
             return self.stop + beyond * self.playlist.target_duration
-        known = self.playlist.media_sequence - first
-        lead = sum(segment.duration for segment in playlist.segments[:known])
-        return self.origin - lead
+        lead = sum(segment.duration for segment in playlist.segments[: self._first - first])
+        return self.starts[self._run] - lead
 
 
-def _date_shift(ours: MediaPlaylist, theirs: MediaPlaylist) -> tuple[int, int, float] | None:
+def _listing(playlist: MediaPlaylist, segments: tuple[MediaSegment, ...]) -> MediaPlaylist:
+    return replace(playlist, segments=segments, media_sequence=segments[0].sequence)
+
+
+def _shifted(segments: Sequence[MediaSegment], shift: int) -> Sequence[MediaSegment]:
+    """*segments* with discontinuity numbers that are higher by *shift*."""
+    if not shift:
+        return segments
+    return [replace(segment, discontinuity=segment.discontinuity + shift) for segment in segments]
+
+
+def _date_shift(ours: Sequence[MediaSegment], theirs: Sequence[MediaSegment]) -> tuple[int, int, float] | None:
     """Index of the first dated segment in each, and the seconds from ours to theirs; None where one has no date."""
     dated = [
         next(
-            ((index, date) for index, segment in enumerate(playlist.segments) if (date := segment.program_date_time)),
+            ((index, date) for index, segment in enumerate(segments) if (date := segment.program_date_time)),
             None,
         )
-        for playlist in (ours, theirs)
+        for segments in (ours, theirs)
     ]
     if dated[0] is None or dated[1] is None:
         return None

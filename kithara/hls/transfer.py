@@ -17,6 +17,7 @@ from ..net.policy import Trust
 from ..storage import StreamingResource, Validators
 from ..storage.memory import AnyStreaming
 from .keys import Decryptor
+from .local import PIECE, LocalTree, is_local, read_local
 from .uri import data_url_bytes
 
 MAX_SEGMENT = 512 << 20
@@ -51,6 +52,7 @@ class Transfer:
         headers: Mapping[str, str] | None = None,
         trust: Trust | None = None,
         priority: int = 0,
+        local: LocalTree | None = None,
         commit: Callable[[Resource], Awaitable[None]],
     ) -> None:
         self.received: int = 0
@@ -65,6 +67,7 @@ class Transfer:
         self._headers = headers
         self._trust = trust
         self._priority = priority
+        self._local = local
         self._commit = commit
         self._position = 0  # bytes of what is asked for that need not be fetched again
         self._written = 0
@@ -91,6 +94,8 @@ class Transfer:
             return
         if self._url.startswith("data:"):
             self._accept(data_url_bytes(self._url))
+        elif is_local(self._url):
+            await self._read()
         else:
             self._resume()
             await self._fetch()
@@ -123,6 +128,21 @@ class Transfer:
         if store.status not in ("active", "committed"):
             store.wait_range(0, 1 << 62, 0)  # raises what it ended with
         return store.status != "committed"
+
+    async def _read(self) -> None:
+        """Bring a local file, or the range of it that is asked for."""
+        self.asked = self.answered = self._clock()
+        while True:
+            at = self._start + self._position
+            size = PIECE if self._stop is None else min(PIECE, self._stop - at)
+            piece = await read_local(self._local, self._url, at, size) if size else b""
+            if not piece:
+                break
+            self.received += len(piece)
+            self._position += len(piece)
+            self._accept(piece)
+        if self._stop is not None and self._position < self._stop - self._start:
+            raise RangeMismatch("a byte range beyond the end of its file", url=self._url)
 
     def _resume(self) -> None:
         """Go on behind what an earlier session left; a cipher cannot."""

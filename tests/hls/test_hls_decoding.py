@@ -1,5 +1,6 @@
 """From playlist to samples: lossless variants give the source back, whatever is switched and sought."""
 
+import pickle
 import random
 
 import numpy as np
@@ -10,6 +11,7 @@ from support.signals import quantized, signal
 
 import kithara
 from kithara import opening
+from kithara.errors import Unsupported
 from kithara.hls import HlsOptions, HlsSource
 from kithara.portal import portal
 
@@ -45,10 +47,11 @@ def test_a_lossless_variant_gives_the_source_sample_for_sample(store, source, va
         session.close()
 
 
-def test_across_a_hundred_switches_and_seeks_every_sample_is_in_its_place(store, source):
+@pytest.mark.parametrize("splice", ["smooth", "exact"])
+def test_across_a_hundred_switches_and_seeks_every_sample_is_in_its_place(splice, store, source):
     chance = random.Random(5)
     with Nginx(hlstrees.tree("fmp4-lossless").folder) as server:
-        session = opened(server, store)
+        session = opened(server, store, splice=splice)
         with kithara.Decoder(session.segment_source(), dtype="int16") as decoder:
             heard = set()
             for turn in range(100):
@@ -89,6 +92,44 @@ def test_packaged_audio_is_as_long_as_its_source(store, name):
             # without an edit list in the playlist the encoder's own lead and padding cannot be told from music
             assert 0 <= len(decoder.read()) - FRAMES <= 3 * 1024
         session.close()
+
+
+def test_a_decoder_over_a_variants_bytes_goes_by_its_segments(store, source):
+    chance = random.Random(11)
+    with Nginx(hlstrees.tree("fmp4-lossless").folder) as server:
+        session = opened(server, store)
+        with session.as_file(variant=1) as reader, kithara.Decoder(reader, dtype="int16") as decoder:
+            assert "hls" == decoder._engine.demuxer.container
+            for start in (FRAMES - 1, *(chance.randrange(FRAMES) for _ in range(20)), 0):
+                assert np.array_equal(source[start : start + 5000], decoder.read_range(start=start, frames=5000).data)
+            with pytest.raises(Unsupported):
+                decoder.set_variant(0)
+        asked = {logged.path for logged in server.requests()}
+        assert not [path for path in asked if path.startswith("/v0/seg")]
+        session.close()
+
+
+def test_decoders_over_two_variants_and_a_listener_go_on_beside_each_other(store, source):
+    with Nginx(hlstrees.tree("fmp4-lossless").folder) as server:
+        session = opened(server, store)
+        with session.as_file(variant=0) as one, session.as_file(variant=1) as other:
+            decoders = [kithara.Decoder(what, dtype="int16") for what in (one, other, session.segment_source())]
+            for start in range(0, FRAMES, 3 * RATE):
+                for decoder in decoders:
+                    assert np.array_equal(source[start : start + 3 * RATE], decoder.read(3 * RATE))
+            for decoder in decoders:
+                decoder.close()
+        session.close()
+
+
+def test_a_decoder_over_an_opened_playlist_is_made_again_elsewhere(store, source, tmp_path, monkeypatch):
+    monkeypatch.setitem(opening._shared, None, store)
+    with Nginx(hlstrees.tree("fmp4-lossless").folder) as server:
+        url = server.url("master.m3u8")
+        with kithara.open(url, variant=1) as reader, kithara.Decoder(reader, dtype="int16") as one:
+            one.seek(123_456)
+            with pickle.loads(pickle.dumps(one)) as other:
+                assert np.array_equal(source[123_456:130_000], other.read(130_000 - 123_456))
 
 
 def test_a_playlists_address_opens_as_a_file_and_as_a_decoder(store, source, monkeypatch):

@@ -3,12 +3,14 @@
 import asyncio
 import gzip
 import math
+import threading
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from support.faultserver import FaultServer, finish, head, send
+from support.waiting import eventually
 
 from kithara.abr import AbrOptions
 from kithara.assets import AssetStore
@@ -29,6 +31,7 @@ from kithara.hls import (
     VariantApplied,
     VariantDecided,
 )
+from kithara.hls.slots import Shelf
 from kithara.net import HttpOptions
 
 FAST = HttpOptions(retries=1)
@@ -275,6 +278,38 @@ async def test_an_encrypted_segment_that_is_torn_is_never_kept(server, store, tm
             await played(session)
     kept = [path.name for path in (tmp_path / "cache").rglob("segments/0/*") if path.name.startswith("1-")]
     assert [] == kept
+
+
+async def test_who_takes_a_segment_while_it_is_thrown_away_gets_the_one_that_is_fetched_anew(
+    server, store, monkeypatch
+):
+    origin = Origin(server, keyed=True)
+    plain = packet(0, 1, RATES[0])
+    good = encrypted(plain)
+    server._scripts["/0-1.ts"] = []
+    for body in (good[:-16] + bytes(16), good):
+        server.on("/0-1.ts", head(200, {"Content-Length": len(body)}), send(body))
+    thrown, taken = threading.Event(), threading.Event()
+    reopen = Shelf.reopen
+
+    def slowly(self, slot):
+        thrown.set()
+        assert taken.wait(30)
+        return reopen(self, slot)
+
+    monkeypatch.setattr(Shelf, "reopen", slowly)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        listener = session.segments()
+        await anext(listener)
+        assert await asyncio.to_thread(thrown.wait, 30)
+        following = asyncio.ensure_future(anext(listener))
+        await asyncio.to_thread(eventually, lambda: session._engine.program.chain[1].taken)
+        taken.set()
+        segment = await following
+        buffer = bytearray(segment.store.length)
+        segment.store.read_at(0, buffer)
+        assert (1, plain) == (segment.index, bytes(buffer))
+        await listener.aclose()
 
 
 UNPLAYABLE = {

@@ -138,8 +138,28 @@ async def test_a_live_list_that_goes_away_is_told(server):
             await heard(session)
 
 
-async def test_a_live_list_that_starts_over_is_told(server):
-    station = Station(server, first=100, last=1000)
+async def test_a_live_server_that_starts_over_is_heard_on(server):
+    station = Station(server, first=100, last=12)
+    for number in range(station.last + WINDOW):
+        server.serve(f"/{number}.ts", packet(number))
+    heard = []
+    async with HlsSource.open(station.url) as session:
+        async for segment in session.segments():
+            buffer = bytearray(segment.store.length)
+            segment.store.read_at(0, buffer)
+            heard.append((int(bytes(buffer).split(b"<")[1].split(b">")[0]), segment.discontinuity, segment.start))
+            if len(heard) == 3:
+                station.first = 0
+    before = [number for number, run, _ in heard if run == 0]
+    after = [number for number, run, _ in heard if run == 1]
+    assert [*range(102, 102 + len(before))] == before
+    assert [*range(after[0], station.last + WINDOW)] == after
+    starts = [start for *_, start in heard]
+    assert [starts[0] + DURATION * n for n in range(len(heard))] == pytest.approx(starts)
+
+
+async def test_an_event_that_starts_over_is_told(server):
+    station = Station(server, first=100, last=1000, kind="EVENT")
     async with HlsSource.open(station.url) as session:
         station.first = 0
         with pytest.raises(PlaylistInvalid, match="started over"):

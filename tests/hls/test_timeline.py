@@ -1,6 +1,7 @@
 """Segments in time, and the same time in another list."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -91,10 +92,56 @@ def test_an_older_copy_of_a_live_list_changes_nothing():
     assert [20, 24, 28] == timeline.updated(listing([3, 4, 4, 4], first=9, ended=False)).starts
 
 
-def test_a_live_list_that_starts_over_says_so():
+def numbers(timeline):
+    return [(segment.sequence, segment.discontinuity) for segment in timeline.playlist.segments]
+
+
+def test_a_reading_from_before_the_window_is_a_stale_copy_the_first_time():
     timeline = Timeline(listing([4, 4], first=10, ended=False))
+    stale = timeline.updated(listing([4, 4], first=0, ended=False))
+    assert (True, 0, [0, 4]) == (stale.behind, stale.runs, stale.starts)
+    later = stale.updated(listing([4, 4], first=11, ended=False))
+    assert (False, 0, [0, 4, 8]) == (later.behind, later.runs, later.starts)
+
+
+def test_a_server_that_starts_over_goes_on_behind_what_there_was():
+    timeline = Timeline(listing([4, 4], first=10, ended=False), origin=100)
+    for first in (0, 1, 2):
+        timeline = timeline.updated(listing([4, 3], first=first, ended=False))
+    assert [(10, 0), (11, 0), (1, 1), (2, 1), (3, 1)] == numbers(timeline)
+    assert ([100, 104, 108, 112, 116], 3, 1) == (timeline.starts, timeline.window, timeline.runs)
+    assert [2, 3, 4, None, None] == [timeline.index_of(number) for number in (1, 2, 3, 10, 4)]
+
+
+def test_a_server_may_start_over_twice():
+    timeline = Timeline(listing([4, 4], first=50, ended=False))
+    for first in (10, 11, 0, 1):
+        timeline = timeline.updated(listing([4, 4], first=first, ended=False))
+    assert [(50, 0), (51, 0), (11, 1), (12, 1), (1, 2), (2, 2)] == numbers(timeline)
+
+
+def test_a_variant_beside_one_that_started_over_is_aligned_with_that_at_once():
+    ours, theirs = (Timeline(listing([4, 4], first=10, ended=False)) for _ in range(2))
+    ours = ours.updated(listing([4, 4, 4], first=10, ended=False))
+    for _ in range(2):
+        ours = ours.updated(listing([4, 4], first=0, ended=False))
+    theirs = theirs.updated(listing([4, 4], first=1, ended=False), beside=[ours])
+    assert [(10, 0), (11, 0), (12, 0), (1, 1), (2, 1)] == numbers(theirs)
+    assert ours.starts[ours.index_of(1)] == theirs.starts[theirs.index_of(1)] == 16
+
+
+def test_an_event_that_starts_over_says_so():
+    event = replace(listing([4, 4], first=10, ended=False), kind="event")
+    timeline = Timeline(event).updated(replace(event, media_sequence=0))
     with pytest.raises(PlaylistInvalid, match="started over"):
-        timeline.updated(listing([4, 4], first=0, ended=False))
+        timeline.updated(replace(event, media_sequence=0))
+
+
+@pytest.mark.parametrize(("version", "index"), [(2, 3), (3, 2)])
+def test_only_rounded_durations_excuse_a_boundary_that_is_far_off(version, index):
+    exact = replace(listing([4, 4, 4, 4]), version=version)
+    assert index == Timeline(exact).boundary_near(11.7)
+    assert 3 == Timeline(exact).boundary_near(11.98)
 
 
 def test_a_live_list_begins_three_target_durations_before_its_end():

@@ -76,6 +76,12 @@ def _fmp4(folder: Path) -> None:
     _ladder(folder, FMP4, "seg%03d.m4s")
 
 
+def _without_noise(folder: Path, options: list[str], name: str) -> None:
+    """No perceptual noise substitution: its noise depends on where a decoder began."""
+    for number, rate in enumerate(AAC):
+        _pack(folder / f"v{number}", [*_aac(rate), "-aac_pns", "0"], options, name)
+
+
 def _single(folder: Path) -> None:
     _ladder(folder, [*FMP4, "-hls_flags", "single_file"], "")
 
@@ -125,7 +131,9 @@ RECIPES: dict[str, Callable[[Path], None]] = {
     "fmp4-single-file": _single,
     "fmp4-aac-flac": _flac,
     "fmp4-lossless": _lossless,
+    "fmp4-no-pns": lambda folder: _without_noise(folder, FMP4, "seg%03d.m4s"),
     "ts-minute": _long,
+    "ts-no-pns": lambda folder: _without_noise(folder, [], "seg%03d.ts"),
     "mixed": _mixed,
     "ts-aes": lambda folder: _encrypted(folder, False),
     "ts-aes-iv": lambda folder: _encrypted(folder, True),

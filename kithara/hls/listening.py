@@ -1,0 +1,114 @@
+"""The segments of a session as decoders take them: those that are heard, and those of one variant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import Unsupported
+from ..events import EventBus
+from ..source import Segment
+from .engine import Engine
+from .ladder import HlsVariant
+from .slots import Slot
+
+if TYPE_CHECKING:
+    from .session import HlsSession
+
+
+class HlsSegments:
+    """The segments of a session as a `kithara.source.SegmentSource`: for one decoder, in its thread. Never waits.
+
+    A read in a segment's store that raises `Interrupted` although nobody sought means that the segment is to come from
+    another variant: take it again with `segment_at` at its start, or with `next` of the one before.
+
+    Attributes:
+        session: What it belongs to; kept open as long as this lives.
+        variants: As the session's.
+        events: As the session's bus.
+    """
+
+    def __init__(self, session: HlsSession, engine: Engine) -> None:
+        self.session: HlsSession = session
+        self.variants: tuple[HlsVariant, ...] = session.variants
+        self.events: EventBus = session.bus
+        self._engine = engine
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds in all, or None while that may grow."""
+        return self.session.duration
+
+    def segment_at(self, seconds: float) -> Segment | None:
+        """The segment that sounds at *seconds*, of a new epoch; None past the end."""
+        return self._given(self._engine.at(seconds))
+
+    def next(self, segment: Segment) -> Segment | None:
+        """The segment after *segment*, in the variant that is best now; None at the end."""
+        assert segment.variant is not None  # it came from here
+        return self._given(self._engine.following(segment.variant, segment.index, segment.start + segment.duration))
+
+    def set_variant(self, variant: int | Literal["auto"]) -> None:
+        """Pin a variant from the next segment on, or let the network decide."""
+        self._engine.set_mode(variant)
+
+    def close(self) -> None:
+        """Close the session. For who opened it for these segments alone."""
+        self.session.close()
+
+    def _given(self, slot: Slot | None) -> Segment | None:
+        if slot is None:
+            return None
+        self.session.heard(slot.variant)
+        return slot.as_segment(self._engine.epoch)
+
+
+class VariantSegments:
+    """The segments of one variant as a `kithara.source.SegmentSource`: for one decoder, beside whatever is heard.
+
+    Attributes:
+        session: What it belongs to; kept open as long as this lives.
+        variants: Empty: there is no choice.
+        events: As the session's bus.
+        duration: Seconds in all.
+    """
+
+    def __init__(self, session: HlsSession, engine: Engine, variant: int) -> None:
+        self.session: HlsSession = session
+        self.variants: tuple[HlsVariant, ...] = ()
+        self.events: EventBus = session.bus
+        self._engine = engine
+        self._variant = variant
+        self._timeline = engine.catalogue.timelines[variant]
+        self.duration: float | None = self._timeline.stop
+        self._held: int | None = None
+        self._epoch = 0
+
+    def segment_at(self, seconds: float) -> Segment | None:
+        """The segment that sounds at *seconds*, of a new epoch; None past the end."""
+        self._epoch += 1
+        return self._take(self._timeline.index_at(seconds) if seconds < self._timeline.stop else len(self._timeline))
+
+    def next(self, segment: Segment) -> Segment | None:
+        """The segment after *segment*; None at the end."""
+        return self._take(segment.index + 1)
+
+    def set_variant(self, variant: int | Literal["auto"]) -> None:
+        """Raises Unsupported: the bytes are those of one variant."""
+        raise Unsupported("a reader of one variant's bytes plays no other", url=self.session.url)
+
+    def close(self) -> None:
+        """Give the last segment back."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._engine.leave(self._variant, held)
+
+    def _take(self, index: int) -> Segment | None:
+        timeline = self._timeline
+        while index < len(timeline) and timeline.segment(index).gap:
+            index += 1
+        slot = None if index >= len(timeline) else self._engine.part(self._variant, index)
+        self.close()
+        if slot is None:
+            return None
+        self._held = index
+        return slot.as_segment(self._epoch)
