@@ -28,7 +28,7 @@ class Wish:
 
     def begin(self, mode: Mode) -> int:
         """Wait for the playlist of *mode* from now on; the number of this wish."""
-        self.mode: Mode = mode
+        self.mode = mode
         self.pending = True
         self._number += 1
         return self._number
