@@ -6,6 +6,9 @@ from libc.string cimport memset
 
 from .pcm cimport MAX_CHANNELS, RELEASE_FROM, kt_dtype_size, kt_format_size, kt_interleave
 
+cdef enum:
+    MISCOUNTED = 8  # from so many planes on, PyAV's own count of a frame's planes is wrong
+
 
 cdef class Pour:
     """Pours an iterator of decoder frames into arrays, from the raw position *wanted* on.
@@ -35,6 +38,10 @@ cdef class Pour:
 
     def adapt(self, frame):
         """The planes to use of a *frame* that is not what was expected; may set the attributes first, or raise."""
+        raise NotImplementedError
+
+    def planes(self, frame):
+        """The planes of a libav *frame* that may have 8 or more."""
         raise NotImplementedError
 
     def mark_end(self):
@@ -124,14 +131,21 @@ cdef class Pour:
             PyBuffer_Release(&target)
         return at - first
 
+    cdef tuple its_planes(self):
+        if self.lanes < MISCOUNTED:
+            try:
+                return self.frame.planes
+            except ValueError:
+                pass  # it has become such a frame
+        return self.planes(self.frame)
+
     cdef int copy(self, char* target, Py_ssize_t count, int dtype, Py_ssize_t width) except -1:
         cdef Py_buffer views[MAX_CHANNELS]
         cdef const void* heads[MAX_CHANNELS]
-        cdef tuple planes = self.frame.planes
+        cdef tuple planes = self.its_planes()
         cdef Py_ssize_t lanes, sample, held = 0, i
         lanes = len(planes)
-        # PyAV shows more planes than there are from 8 channels on.
-        if (lanes != self.lanes and (lanes < self.lanes or lanes < 8)) or <int>self.frame.sample_rate != self.rate:
+        if lanes != self.lanes or <int>self.frame.sample_rate != self.rate:
             if lanes:
                 planes = self.adapt(self.frame)
             if not len(planes):

@@ -11,7 +11,9 @@ from typing import Any, Protocol, cast
 
 import av
 import av.error
+from av import AudioFrame
 from av.audio.codeccontext import AudioCodecContext
+from av.audio.plane import AudioPlane
 from av.codec.context import Flags2
 from typing_extensions import Buffer
 
@@ -20,7 +22,7 @@ from ..errors import DecodeError, UnsupportedMedia
 from .pcm import RAW_FORMATS
 from .track import Track
 
-__all__ = ["DAMAGE", "Codec", "Frame", "RawFrame", "new_packet", "open_codec"]
+__all__ = ["DAMAGE", "Codec", "Frame", "RawFrame", "new_packet", "open_codec", "planes_of"]
 
 DAMAGE = (av.error.FFmpegError, ValueError)
 """What PyAV raises for what it cannot decode."""
@@ -143,6 +145,16 @@ class RawCodec(Codec):
 
     def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
         return (RawFrame((data,), samples, self.rate),)
+
+
+def planes_of(frame: Frame) -> tuple[Buffer, ...]:
+    """The planes of *frame*, all of them and no more.
+
+    PyAV looks for a null behind the last, and of 8 or more there is none: 18 shows what is no plane, 19 raises.
+    """
+    if isinstance(frame, AudioFrame) and frame.format.is_planar and frame.layout.nb_channels >= 8:
+        return tuple(AudioPlane(frame, index) for index in range(frame.layout.nb_channels))
+    return frame.planes
 
 
 class LibavCodec(Codec):

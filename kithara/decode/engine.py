@@ -14,7 +14,7 @@ from typing_extensions import Buffer
 from .._core.pcm import DTYPES
 from .._core.pour import Pour
 from ..errors import DecodeError
-from .codec import DAMAGE, Codec, Frame, RawFrame, new_packet, open_codec
+from .codec import DAMAGE, Codec, Frame, RawFrame, new_packet, open_codec, planes_of
 from .gapless import CODEC_PRIMING, SBR_DELAY, Gapless, GaplessMode
 from .pcm import LAYOUTS, Array, PcmSpec
 from .track import Demuxer, Mark, Track
@@ -67,7 +67,7 @@ class Engine(Pour):
         """Decode the first frame: only then rate, channels and SBR are sure."""
         silent = 0
         for frame in self.stream:
-            if frame.planes:
+            if planes_of(frame):
                 break
             silent += frame.samples
         else:
@@ -272,6 +272,10 @@ class Engine(Pour):
             self._live = False  # the demuxer is in no known place: the next call lands anew
             raise
 
+    def planes(self, frame: Frame) -> tuple[Buffer, ...]:
+        """Its planes, all of them and no more."""
+        return planes_of(frame)
+
     def adapt(self, frame: Frame) -> tuple[Buffer, ...]:
         """Take over what *frame* is like, if the stream can go on with it.
 
@@ -282,10 +286,10 @@ class Engine(Pour):
         codec.look(frame)
         self.format, self.planar, self.lanes, self.rate = codec.format, codec.planar, codec.lanes, spec.rate
         if codec.rate == spec.rate and codec.channels == spec.channels:
-            return frame.planes[: codec.lanes]
+            return planes_of(frame)[: codec.lanes]
         if codec.rate == spec.rate and codec.channels == 1:
             self.planar = True  # the same for every channel
-            return frame.planes[:1] * spec.channels
+            return planes_of(frame)[:1] * spec.channels
         raise DecodeError(
             f"the audio changes from {spec.channels} channels at {spec.rate} Hz to {codec.channels} at {codec.rate} Hz"
         )

@@ -48,6 +48,7 @@ class HlsSession:
         self._release = release
         self._variant: int | None = None
         self._sought: float | None = None
+        self._portal = portal()
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -59,9 +60,9 @@ class HlsSession:
         await self.stop()
 
     def __del__(self) -> None:
-        if not self._closed and not portal().closed:
+        if not self._closed and not self._portal.closed:
             self._closed = True
-            portal().submit(_release(self._release))
+            self._portal.submit(_release(self._release))
 
     @property
     def variant(self) -> int:
@@ -187,9 +188,9 @@ class HlsSession:
         if self._closed:
             return
         self._closed = True
-        if not portal().closed:
-            ending = portal().submit(_release(self._release))
-            if not portal().here:
+        if not self._portal.closed:
+            ending = self._portal.submit(_release(self._release))
+            if not self._portal.here:
                 ending.result()
         self.bus.close()
 

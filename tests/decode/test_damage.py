@@ -16,17 +16,18 @@ from support import corpus, mutants
 from support.metered import Metered
 from support.waiting import Background, liveness
 
+import kithara
 import kithara.decode as decode
 from kithara.errors import Cancelled, Closed, DecodeError, Interrupted, UnsupportedMedia, WaitTimeout
 
-ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(kithara.__file__).parents[1])}
 
 
 def run_mutants(seed: int, count: int) -> dict[str, object]:
     paths = [str(corpus.file(name, seconds=3).path) for name in corpus.MADE]
     done = subprocess.run(
         [sys.executable, mutants.__file__, str(seed), str(count), *paths],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -90,7 +91,7 @@ def test_a_body_that_is_no_audio_is_refused_and_nothing_is_opened(body):
     done = subprocess.run(
         [sys.executable, "-c", script, str(wav)],
         input=body,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT,
         capture_output=True,
         check=False,
         timeout=liveness(60),

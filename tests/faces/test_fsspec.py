@@ -42,7 +42,7 @@ def test_the_package_registers_the_protocol(root):
     module, _, name = project["entry-points"]["fsspec.specs"]["kithara"].partition(":")
     from kithara.fsspec import KitharaFileSystem
 
-    assert (KitharaFileSystem.__module__, KitharaFileSystem.__name__) == (module, name)
+    assert KitharaFileSystem is getattr(importlib.import_module(module), name)
     assert "fsspec" in project["optional-dependencies"]
 
 

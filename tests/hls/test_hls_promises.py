@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def test_after_a_kill_only_missing_segments_are_fetched(root, tmp_path):
+def test_after_a_kill_only_missing_segments_are_fetched(tmp_path):
     tree = hlstrees.tree("ts")
     with FaultServer() as server:
         served = serve(server, tree)
@@ -67,7 +68,8 @@ def test_after_a_kill_only_missing_segments_are_fetched(root, tmp_path):
             served[f"v0/seg00{number}.ts"].rate = 4000.0
         url = server.url("/master.m3u8")
         command = [sys.executable, "-c", textwrap.dedent(PLAYER), url, tmp_path / "cache"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as player:
+        where = Path(kithara.__file__).parents[1]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=where) as player:
             assert ["0", "1", "2", "3"] == [player.stdout.readline().strip() for _ in range(4)]
             player.send_signal(signal.SIGKILL)
         for citizen in served.values():

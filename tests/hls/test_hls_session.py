@@ -1,12 +1,16 @@
 """Presentations by a real packager, served by nginx: the bytes, the order, the cache."""
 
 import asyncio
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from support import hlstrees
 from support.nginx import Nginx
 
+import kithara
 from kithara.assets import AssetStore
 from kithara.errors import Closed, InvalidSeek, OfflineMiss
 from kithara.hls import HlsOptions, HlsSource
@@ -198,3 +202,27 @@ async def test_keys_are_kept_as_they_were_processed_and_for_the_owner_only(tmp_p
             assert tree.variants[0].plain == await gathered(session.stream())
     (key,) = (tmp_path / "cache").rglob("keys/*")
     assert (hlstrees.KEY, 0o600) == (key.read_bytes(), key.stat().st_mode & 0o777)
+
+
+def test_a_session_dropped_after_the_portals_end_starts_no_other():
+    tree = hlstrees.tree("ts")
+    script = (
+        "import sys, threading, kithara\n"
+        "from kithara.portal import portal\n"
+        "async def opened():\n"
+        "    return await kithara.HlsSource.open(sys.argv[1])\n"
+        "session = portal().run(opened())\n"
+        "portal().close()\n"  # as at the interpreter's exit, after which no thread can be started
+        "del session\n"
+        "print([thread.name for thread in threading.enumerate() if 'portal' in thread.name])\n"
+    )
+    with Nginx(tree.folder) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", script, server.url("master.m3u8")],
+            cwd=Path(kithara.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    assert (0, "[]\n", "") == (done.returncode, done.stdout, done.stderr)

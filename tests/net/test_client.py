@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from support.faultserver import FaultServer, finish, head, raw, redirect, reset, send, stall
 from support.fetching import QUICK, fetch, fetch_until_error
 
+import kithara
 from kithara.errors import Closed, ConnectFailed, KitharaError, NetTimeout, PolicyDenied
 from kithara.net import HttpClient, HttpOptions
 
@@ -480,7 +481,7 @@ def test_nothing_on_the_loop_waits_for_files_names_or_clocks(root: Path) -> None
     """Audited in a process of its own, because an audit hook cannot be taken away again."""
     script = f"""
 import asyncio, sys, threading
-sys.path[:0] = [{str(root / "tests")!r}, {str(root)!r}]
+sys.path[:0] = [{str(root / "tests")!r}, {str(Path(kithara.__file__).parents[1])!r}]
 from support.faultserver import FaultServer, finish, head, redirect, send
 from support.fetching import fetch
 from kithara.net import HttpClient, HttpOptions
