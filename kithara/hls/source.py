@@ -108,7 +108,7 @@ class Opening:
         engine: Engine | None = None
 
         async def release() -> None:
-            portal().forget(key_of_closer)
+            home.forget(key_of_closer)
             if engine is not None:
                 await engine.close()
             if client is not options.http:
@@ -116,7 +116,7 @@ class Opening:
             if lease is not None:
                 await asyncio.to_thread(lease.release)
 
-        key_of_closer = object()
+        key_of_closer, home = object(), portal()
         documents = Documents(
             client,
             store,
@@ -152,7 +152,7 @@ class Opening:
         except BaseException:
             await release()
             raise
-        portal().at_close(key_of_closer, release)
+        home.at_close(key_of_closer, release)
         bus.publish(Started(url=key.label or "", cached=0))
         return HlsSession(engine, bus, asset_id=key.asset_id, url=self._url, release=release)
 
