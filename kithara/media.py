@@ -17,7 +17,8 @@ class MediaInfo:
 
     Attributes:
         codec: ``"mp3" "aac" "alac" "flac" "opus" "vorbis" "ac3" "eac3" "pcm_s16le"…``
-        container: ``"mp3" "adts" "ac3" "mp4" "fmp4" "flac" "ogg" "wav" "mpegts" "matroska"``, or ``"hls"`` for a playlist.
+        container: ``"mp3" "adts" "ac3" "mp4" "fmp4" "flac" "ogg" "wav" "mpegts" "matroska"``, or ``"hls"`` for a
+            playlist.
         bitrate: Bits per second, where the container tells it or the sizes give it.
         profile: A finer name of the codec, such as ``"HE-AAC"`` or ``"LC"``.
         rate: Frames per second of the decoded audio.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
-
+from .._core.blocks import cut, run_places
 from ..errors import DecodeError
 from . import boxes as iso
 from . import tags as tagging
@@ -52,31 +50,36 @@ def _read_fragment(data: bytes, moof: iso.Box, offset: int, sound: iso.SoundTrac
     samples: list[tuple[int, int, int]] = []
     last = length = 0
     for traf in iso.children(data, moof, b"traf"):
-        tfhd = iso.child(data, traf, b"tfhd")
-        if tfhd is None:
-            continue
-        flags, number = struct.unpack_from(">II", data, tfhd.start)
-        if number != sound.id:
-            continue
-        at = tfhd.start + 8
-        base = offset
-        duration, size = sound.defaults
-        if flags & 0x01:
-            (base,) = struct.unpack_from(">Q", data, at)
-            at += 8
-        at += 4 if flags & 0x02 else 0
-        if flags & 0x08:
-            (duration,) = struct.unpack_from(">I", data, at)
-            at += 4
-        if flags & 0x10:
-            (size,) = struct.unpack_from(">I", data, at)
-        if (tfdt := iso.child(data, traf, b"tfdt")) is not None and tick is None:
-            tick = struct.unpack_from(">Q" if data[tfdt.start] else ">I", data, tfdt.start + 4)[0]
-        place = base
-        for trun in iso.children(data, traf, b"trun"):
-            place, ticks = _read_run(data, trun, base, place, duration, size, samples)
-            last, length = max(last, place), length + ticks
+        base = place = offset
+        duration = size = -1  # no header yet
+        for kind, at, stop in iso.boxes(data, traf.start, traf.stop):
+            if kind == b"tfhd":
+                flags, number = struct.unpack_from(">II", data, at)
+                if number != sound.id:
+                    break
+                base, duration, size = _run_defaults(data, at + 8, flags, offset, sound.defaults)
+                place = base
+            elif kind == b"tfdt" and tick is None:
+                tick = struct.unpack_from(">Q" if data[at] else ">I", data, at + 4)[0]
+            elif kind == b"trun" and duration >= 0:
+                place, ticks = _read_run(data, iso.Box(kind, at, stop), base, place, duration, size, samples)
+                last, length = max(last, place), length + ticks
     return Fragment(tick, samples, last, length)
+
+
+def _run_defaults(data: bytes, at: int, flags: int, base: int, defaults: tuple[int, int]) -> tuple[int, int, int]:
+    """What the optional fields of a track fragment's header, from *at* on, say: base, a packet's duration and size."""
+    duration, size = defaults
+    if flags & 0x01:
+        (base,) = struct.unpack_from(">Q", data, at)
+        at += 8
+    at += 4 if flags & 0x02 else 0
+    if flags & 0x08:
+        (duration,) = struct.unpack_from(">I", data, at)
+        at += 4
+    if flags & 0x10:
+        (size,) = struct.unpack_from(">I", data, at)
+    return base, duration, size
 
 
 def _read_run(
@@ -96,13 +99,11 @@ def _read_run(
         raise DecodeError(f"a track run of {count} packets in {trun.stop - trun.start} bytes")
     if not width and count > 1 << 20:
         raise DecodeError(f"a track run of {count} packets")
-    step = width // 4
-    words = np.frombuffer(data, ">u4", count * step, at).astype(np.int64).reshape(count, step)
-    lengths = words[:, 0] if fields[0] else np.full(count, duration, np.int64)
-    sizes = words[:, 1 if fields[0] else 0] if fields[1] else np.full(count, size, np.int64)
-    ends = place + np.cumsum(sizes)
-    samples += zip((ends - sizes).tolist(), sizes.tolist(), lengths.tolist(), strict=True)
-    return int(ends[-1]) if count else place, int(lengths.sum())
+    duration_at, size_at = 0 if fields[0] else -1, (4 if fields[0] else 0) if fields[1] else -1
+    duration_at, size_at = 0 if fields[0] else -1, (4 if fields[0] else 0) if fields[1] else -1
+    found, place, ticks = run_places(data, at, count, width, duration_at, size_at, duration, size, place)
+    samples += found
+    return place, ticks
 
 
 def gathered(view: ByteView, places: list[tuple[int, int, int]], last: int) -> Iterator[Packet]:
@@ -113,13 +114,7 @@ def gathered(view: ByteView, places: list[tuple[int, int, int]], last: int) -> I
         data = view.some(base, size, min(max(size, last - base), CHUNK))
         if len(data) < size:
             return  # the file is shorter than its header says
-        whole, limit = memoryview(data), base + len(data)
-        batch = []
-        for offset, size, ticks in itertools.islice(places, at, None):
-            if offset < base or offset + size > limit:
-                break
-            start = offset - base
-            batch.append((whole[start : start + size], ticks))
+        batch = cut(data, base, places, at)
         yield from batch
         at += len(batch)
 

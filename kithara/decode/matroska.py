@@ -6,13 +6,13 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .._core.blocks import cluster_packets, opus_samples
 from .._core.frames import flac_frames
 from ..errors import DecodeError, UnsupportedMedia
 from . import tags as tagging
 from .flac import StreamInfo
 from .locate import Point, locate
-from .ogg import opus_samples
-from .track import Demuxer, Landing, Packet, Track
+from .track import Demuxer, Landing, Mark, Packet, Track
 from .view import ByteView, Feed
 
 __all__ = ["MatroskaDemuxer"]
@@ -20,10 +20,7 @@ __all__ = ["MatroskaDemuxer"]
 EBML, SEGMENT, SEEK_HEAD, INFO, TRACKS, CUES, CLUSTER, TAGS = (
     0x1A45DFA3, 0x18538067, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1F43B675, 0x1254C367,
 )  # fmt: skip
-TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK, DISCARD_PADDING = 0xE7, 0xA3, 0xA0, 0xA1, 0x75A2
-
-WHOLE = {TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP}
-"""Elements inside a cluster that are looked into."""
+TIMESTAMP = 0xE7
 CLUSTER_MARK = CLUSTER.to_bytes(4, "big")
 MAX_ELEMENT = 1 << 26
 LOOK = 1 << 14
@@ -218,69 +215,64 @@ class MatroskaDemuxer(Demuxer):
 
     # ── packets ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _blocks(self, at: int) -> Iterator[tuple[int, memoryview, int]]:
-        """Time stamp (in the segment's unit), body and discarded nanoseconds of our track's blocks from *at* on."""
-        feed = Feed(self._view, at, least=0)
-        cluster, at = 0, 0
+    def _runs(self, at: int) -> Iterator[tuple[list[tuple[bytes, int]], int, memoryview | None, int]]:
+        """Packets of our track from *at* on, in runs; each ends with a block that needs a look, or with None.
+
+        A block comes as its time stamp (in the segment's unit), its body and its discarded nanoseconds.
+        """
+        number, nominal, opus = self._number, self.track.packet, self.track.codec == "opus"
+        feed = Feed(self._view, at, least=12)
+        at, cluster, fresh = 0, 0, True
         while True:
             data = feed.data
-            element = _element(data, at)
-            if element is None or (element.id in WHOLE and element.stop > len(data)):
-                if feed.ended or (element is None and len(data) - at >= 12):
+            packets, at, cluster, fresh, missing, block = cluster_packets(
+                data, at, number, cluster, fresh, nominal, opus
+            )
+            if block is not None:
+                stamp, start, stop, discard = block
+                yield packets, stamp, memoryview(data)[start:stop], discard
+                continue
+            if packets:
+                yield packets, 0, None, 0
+            if missing < 0:
+                if not _find_cluster(feed, at + 1):
                     return
-                if element is not None and element.stop - at > MAX_ELEMENT:
-                    raise DecodeError(f"a block of {element.stop - at} bytes", range=(feed.offset + at, None))
-                feed.drop(at)
-                feed.more(12 if element is None else element.stop - at - len(feed.data))
                 at = 0
-            elif element.id in (CLUSTER, SEGMENT):
-                at = element.start
-            elif element.stop == UNKNOWN:
+                continue
+            if missing and feed.ended:
                 return
-            elif element.id not in WHOLE:
-                feed.drop(element.stop)
-                at = 0
-            else:
-                at = element.stop
-                if element.id == TIMESTAMP:
-                    cluster = _number(data, element)
-                elif (found := self._block(data, element)) is not None:
-                    yield cluster + found[0], found[1], found[2]
-
-    def _block(self, data: bytes, element: Element) -> tuple[int, memoryview, int] | None:
-        """Relative time stamp, body and discarded nanoseconds of a block, if it is our track's."""
-        discard, block = 0, element
-        if element.id == BLOCK_GROUP:
-            for inner in _inside(data, element.start, element.stop):
-                if inner.id == BLOCK:
-                    block = inner
-                elif inner.id == DISCARD_PADDING:
-                    discard = int.from_bytes(data[inner.start : inner.stop], "big", signed=True)
-        start = block.start
-        width = 9 - data[start].bit_length()
-        if block.stop - start < width + 4 or width > 8:
-            return None
-        if int.from_bytes(data[start : start + width], "big") & (1 << 7 * width) - 1 != self._number:
-            return None
-        stamp = int.from_bytes(data[start + width : start + width + 2], "big", signed=True)
-        return stamp, memoryview(data)[start + width + 2 : block.stop], discard
+            feed.drop(at)
+            at = 0
+            feed.more(max(missing, 1))
+            if not feed.data:
+                return
 
     def packets(self) -> Iterator[Packet]:
-        opus, nominal = self.track.codec == "opus", self.track.packet
-        for stamp, body, discard in self._blocks(self._at):
+        opus, nominal, track = self.track.codec == "opus", self.track.packet, self.track
+        for batch, stamp, body, discard in self._runs(self._at):
+            yield from batch
+            if body is None:
+                continue
             packets = _unlace(body)
+            tick = self._tick(stamp)
             if discard > 0 and opus and self.end is None:
                 whole = sum(opus_samples(packet) for packet in packets)
-                start = round(self._tick(stamp) / 120) * 120  # Opus' shortest frame is 2.5 ms
+                start = round(tick / 120) * 120  # Opus' shortest frame is 2.5 ms
                 self.end = max(start + whole - round(discard * 48000 / 1e9), 0)
+            yield Mark(tick, track), -1
             for packet in packets:
                 yield packet, opus_samples(packet) if opus else nominal
+
+    def _first_block(self, at: int) -> tuple[int, memoryview] | None:
+        """Time stamp and body of our track's first block of a cluster from *at* on."""
+        return next(((stamp, body) for _, stamp, body, _ in self._runs(at) if body is not None), None)
 
     def _tick(self, stamp: int) -> int:
         return round((stamp - self._origin) * self._scale * self.track.rate / 1_000_000_000)
 
     def _first_stamp(self) -> int:
-        return next((stamp for stamp, _, _ in self._blocks(self._cluster)), 0)
+        found = self._first_block(self._cluster)
+        return found[0] if found is not None else 0
 
     # ── seeking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -307,11 +299,11 @@ class MatroskaDemuxer(Demuxer):
 
     def _label(self, tick: int, *, exact: bool) -> Landing:
         """The exact tick of the first block behind the landing place."""
-        found = next(self._blocks(self._at), None)
+        found = self._first_block(self._at)
         if found is None:
             self._at = self._cluster
             return Landing(0)
-        stamp, body, _ = found
+        stamp, body = found
         tick = self._tick(stamp)
         packet = self.track.packet
         if self._info is not None and (packets := _unlace(body)):
@@ -384,6 +376,18 @@ class MatroskaDemuxer(Demuxer):
                         )
                         tagging.put(tags, tagging.common_name(name), text)
         return tags, ()
+
+
+def _find_cluster(feed: Feed, at: int) -> bool:
+    """Go on where a cluster's mark stands at or after *at*: it is four bytes that nothing else looks like."""
+    while (mark := feed.data.find(CLUSTER_MARK, at)) < 0:
+        if feed.ended:
+            return False
+        feed.drop(max(len(feed.data) - 3, 0))
+        at = 0
+        feed.more()
+    feed.drop(mark)
+    return True
 
 
 def _unlace(body: memoryview) -> list[memoryview]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .._core.blocks import opus_samples
 from .._core.frames import lacing, ogg_crc
 from ..errors import DecodeError, UnsupportedMedia
 from . import tags as tagging
@@ -13,15 +14,11 @@ from .locate import Point, locate
 from .track import Demuxer, Landing, Packet, Track
 from .view import ByteView, Feed
 
-__all__ = ["OggDemuxer", "opus_samples", "xiph_laced"]
+__all__ = ["OggDemuxer", "xiph_laced"]
 
 LOOK = 1 << 14
 MAX_HEADER = 1 << 25
 TAIL = 1 << 16
-
-# Opus frame sizes at 48 kHz by the configuration number (RFC 6716, table 2).
-_OPUS_FRAMES = (*((480, 960, 1920, 2880) * 3), *((480, 960) * 2), *((120, 240, 480, 960) * 4))
-
 
 class Page(NamedTuple):
     """An Ogg page: its place, flags, granule position, serial, packet sizes, and the span of its body."""
@@ -34,15 +31,6 @@ class Page(NamedTuple):
     open_size: int
     body: int
     stop: int
-
-
-def opus_samples(packet: bytes | memoryview) -> int:
-    """Frames at 48 kHz that an Opus packet gives (RFC 6716, 3.1)."""
-    if not len(packet):
-        return 0
-    code = packet[0] & 3
-    count = 1 if code == 0 else 2 if code < 3 else (packet[1] & 63 if len(packet) > 1 else 0)
-    return _OPUS_FRAMES[packet[0] >> 3] * count
 
 
 def xiph_laced(packets: list[bytes]) -> bytes:
