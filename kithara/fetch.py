@@ -9,6 +9,7 @@ twice as large, and is sent just early enough that its answer comes when the one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,9 +17,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ._core.resource import Resource
-from ._core.window import Window
-from .errors import EmptyBody, KitharaError
+from ._core.resource import MemoryResource, Resource
+from .errors import EmptyBody, KitharaError, NoSpace
 from .events import Progress, Resumed, Retrying, Stalled
 from .net import Backoff
 from .storage import StreamingResource
@@ -51,7 +51,17 @@ STALLED_AFTER = 2.0
 """Seconds that somebody waits without a byte before that is told."""
 
 UNBOUNDED = 64 << 20
-"""A body without a length is fetched for its own sake up to here; from here on only as far as somebody reads."""
+"""A body without a length is fetched for its own sake, and kept, up to here. From here on it may have no end: only the
+last bytes are kept, and more are fetched as somebody reads."""
+
+BROADCAST = 4 << 20
+"""Bytes that are kept of a body that is known to have no end."""
+
+AMPLE_ROOM = 1 << 20
+"""Bytes at least in the room that is made for the last bytes of a body: more than come at once."""
+
+LEFT_BEHIND = 2.0
+"""Seconds that others wait, where only the last bytes are kept, for a reader that has stopped; then it has to see."""
 
 ENDLESS = 1 << 62
 
@@ -62,6 +72,7 @@ class Body(Protocol):
     start: int
     stop: int | None
     ranges: bool
+    endless: bool
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -139,7 +150,8 @@ class Filler:
         publish: Is told the events.
         finish: Commits the store once it is whole; called in a worker thread.
         failing: Awaited with the error before those who wait are told of it: what is to be gone then is gone.
-        outgrown: Awaited once when a body without a length has passed `UNBOUNDED`.
+        outgrown: Awaited once when a body without a length has passed `UNBOUNDED`, has filled what room there is, or
+            says that it has no end: whether only its last bytes are kept from now on.
         learned: Is called when another process was found to have learned something about the resource.
 
     Where another process fills the same file, this one takes what that one brings and asks it for what is missed
@@ -159,7 +171,7 @@ class Filler:
         publish: Callable[[object], None] = lambda event: None,
         finish: Callable[[], None] | None = None,
         failing: Callable[[BaseException], Awaitable[None]] | None = None,
-        outgrown: Callable[[], Awaitable[None]] | None = None,
+        outgrown: Callable[[], Awaitable[bool]] | None = None,
         learned: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
@@ -191,6 +203,7 @@ class Filler:
         self._stalled = False
         self._saving = False
         self._broken = False
+        self._passing = False  # only the last bytes are kept
         self._told = (0.0, 0)
 
     async def run(self) -> None:
@@ -466,11 +479,14 @@ class Filler:
         stop = None if transfer.stop == ENDLESS else transfer.stop
         async with self._fetch(transfer.start, stop, priority=lambda: transfer.need) as body:
             await self._answered(body)
+            if body.endless:
+                await self._outgrow(BROADCAST)
             transfer.answered = self._last_byte = self._loop.time()
             self.ranges = body.ranges
             if transfer.in_order or not body.ranges or body.start != transfer.start:
                 transfer.in_order = True
-                transfer.start = transfer.at = body.start
+                # Of a broadcast a new answer is what comes next.
+                transfer.start = transfer.at = self.store.head if body.endless else body.start
                 transfer.stop = ENDLESS if body.stop is None else body.stop
                 self.store.transfer(transfer.slot, transfer.at, transfer.stop)
             elif body.stop is not None:
@@ -489,10 +505,17 @@ class Filler:
         store = self.store
         async for chunk in body:
             if transfer.in_order:
-                await self._check_bounds(transfer)
+                await self._check_bounds(transfer, len(chunk))
             if len(chunk) > transfer.left:
                 chunk = chunk[: transfer.left]
-            store.write_at(transfer.at, chunk)
+            try:
+                store.write_at(transfer.at, chunk)
+            except NoSpace:  # a cache in memory has a limit that is none for what is not kept; a full disk is full
+                limited = isinstance(store, MemoryResource) and transfer.in_order
+                if not limited or not await self._outgrow(0):
+                    raise
+                await self._check_bounds(transfer, len(chunk))
+                store.write_at(transfer.at, chunk)
             transfer.at += len(chunk)
             self._last_byte = self._loop.time()
             self._backoff.reset(len(chunk))
@@ -508,28 +531,67 @@ class Filler:
             if transfer.at >= transfer.stop and body.stop != transfer.stop:
                 return  # cut short by a waiter further ahead
 
-    async def _check_bounds(self, transfer: _Transfer) -> None:
-        if self._outgrown is not None and transfer.at >= UNBOUNDED and self.store.length is None:
-            outgrown, self._outgrown = self._outgrown, None
-            await outgrown()
-        if self._is_ahead(transfer.at):
-            await self._hold_back(transfer)
+    async def _check_bounds(self, transfer: _Transfer, size: int) -> None:
+        """Wait until *size* bytes more are asked for, and there is room for them."""
+        if transfer.at >= UNBOUNDED:
+            await self._outgrow(UNBOUNDED + self._look_ahead)
+        if self._is_ahead(transfer.at) or not self._has_room(size):
+            await self._hold_back(transfer, size)
+
+    async def _outgrow(self, capacity: int) -> bool:
+        """Keep only the last *capacity* bytes of a body that may have no end, but all that are here; whether it does."""
+        store, outgrown = self.store, self._outgrown
+        if outgrown is None or store.length is not None:
+            return False
+        self._outgrown = None
+        head = store.head
+        if not capacity and head < AMPLE_ROOM:
+            return False
+        if not await outgrown():
+            return False
+        self._shared = None  # what no cache holds is no other process's
+        ring = max(store.head, capacity + AMPLE_ROOM if capacity else 0)
+        store.keep_last(ring)
+        self._look_ahead = min(self._look_ahead, ring - min(AMPLE_ROOM, ring // 2))
+        self._passing = True
+        return True
 
     def _is_ahead(self, at: int) -> bool:
         """Whether a body that comes in order, wanted or not, is further ahead than anybody asks for."""
-        if self.complete and (self.store.length is not None or at < UNBOUNDED):
+        if self.complete and not self._passing and (self.store.length is not None or at < UNBOUNDED):
             return False
         if any(need == Need.WAITING for _, _, need in self._demands()):
             return False
         return all(at - position >= self._look_ahead for position in self.store.cursors)
 
-    async def _hold_back(self, transfer: _Transfer) -> None:
-        """Wait until more is asked for. Nothing is coming meanwhile, so whoever misses a byte must say so."""
-        self.store.transfer(transfer.slot, 0, 0)
-        while self._is_ahead(transfer.at):
+    def _has_room(self, size: int) -> bool:
+        """Whether *size* bytes more take the place of none that somebody has yet to read."""
+        return not self._passing or self.store.room >= size
+
+    def _is_missed(self, at: int) -> bool:
+        """Whether somebody has read all that came before *at*, and has nothing to do but to wait for it."""
+        waits = any(need == Need.WAITING for _, _, need in self._demands())
+        return waits or any(position >= at for position in self.store.cursors)
+
+    async def _hold_back(self, transfer: _Transfer, size: int) -> None:
+        """Wait until more is asked for and there is room for *size* bytes of it.
+
+        Nothing is coming meanwhile, so whoever misses a byte must say so. A reader that stands still while others
+        have nothing left to read is left behind.
+        """
+        store = self.store
+        store.transfer(transfer.slot, 0, 0)
+        slowest, since = store.slowest, self._loop.time()
+        while (ahead := self._is_ahead(transfer.at)) or not self._has_room(size):
             self._drawn.clear()
-            await self._drawn.wait()
-        self.store.transfer(transfer.slot, transfer.at, transfer.stop)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if ahead else GLANCE_EVERY):
+                    await self._drawn.wait()
+            if ahead or store.slowest != slowest:
+                slowest, since = store.slowest, self._loop.time()
+            elif slowest is not None and self._loop.time() - since >= LEFT_BEHIND and self._is_missed(transfer.at):
+                store.pass_by(slowest + 1)
+        store.transfer(transfer.slot, transfer.at, transfer.stop)
 
     def _on_failure(self, error: KitharaError) -> None:
         delay = self._backoff.next(error)
@@ -557,26 +619,6 @@ class Filler:
             rate = (total - received) / (now - then) if then else 0.0
             self._told = (now, total)
             self._publish(Progress(received=total, length=self.store.length, rate=rate))
-
-
-async def pour(body: AsyncIterator[bytes], window: Window) -> None:
-    """Put the bytes of *body* behind those that *window* holds, as fast as its reader makes room, to its end."""
-    loop = asyncio.get_running_loop()
-    room = asyncio.Event()
-    window.produce(
-        lambda: loop.call_soon_threadsafe(room.set), look_ahead=window.capacity, thread=threading.get_ident()
-    )
-    epoch, head, _ = window.claim()
-    async for chunk in body:
-        rest = memoryview(chunk)
-        while rest:
-            room.clear()
-            epoch, head, _ = window.claim()
-            taken = window.put(epoch, head, rest)
-            rest = rest[taken:]
-            if not taken:
-                await room.wait()
-    window.finish(epoch)
 
 
 def _merged(wanted: list[tuple[int, int, int]]) -> dict[int, tuple[int, Need]]:

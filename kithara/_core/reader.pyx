@@ -486,6 +486,7 @@ cdef class SyncReader:
                         break
                     kt_store(&self.cursor.position, position)
                     if outcome == MISSING:
+                        self._store.nudge(position)
                         return None
                     self.check_outcome(-<int64_t>outcome, size)
                 piece = piece if got == size else piece[:got]

@@ -18,6 +18,7 @@ from .guard cimport Mapping, guard_map, guard_unmap, guarded_copy
 from .ranges cimport RangeSet, Run, pairs_of
 from .store cimport (
     ACTIVE,
+    BACKWARD,
     CANCELLED,
     CANCELLED_FOR_GOOD,
     CLOSED,
@@ -26,15 +27,19 @@ from .store cimport (
     ENDED,
     FAILED,
     FAILED_FOR_GOOD,
+    LATE,
     MISSING,
     READY,
+    Cursor,
     Outcome,
     Store,
+    Waiter,
     check_range,
     raise_outcome,
 )
 from .sync cimport (
     KT_MAX_OFFSET,
+    kt_acquire_fence,
     kt_broadcast,
     kt_load,
     kt_lock,
@@ -68,6 +73,7 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     TOO_MANY_RUNS = -1000
+    OUT_OF_ORDER = -1001
     MAX_RUNS = 16384
     BLOCK = 1 << 16  # of a MemoryResource
 
@@ -155,10 +161,15 @@ cdef class Resource(Store):
             if kt_load(&self.state) != ACTIVE:
                 failed = -<int>CANCELLED if kt_load(&self.state) == CANCELLED_FOR_GOOD else -<int>FAILED
                 break
+            if self.capacity and (start != self.present.reach(0) or end - start > self.capacity):
+                failed = OUT_OF_ORDER
+                break
             failed = self.claimed.insert(start, end)
             if failed:
                 failed = ENOMEM if failed == -1 else TOO_MANY_RUNS
                 break
+            if self.capacity and end - self.capacity > self.passed:
+                kt_store(&self.passed, end - self.capacity)
             kt_unlock(&self.monitor)
             failed = self.place(start, data + (start - offset), end - start)
             kt_lock(&self.monitor)
@@ -180,6 +191,8 @@ cdef class Resource(Store):
 
     cdef int _refuse(self, int failed, int64_t offset, int64_t stop) except -1:
         where = {"url": self.label, "range": (offset, stop), "operation": "writing"}
+        if failed == OUT_OF_ORDER:
+            raise ValueError(f"[{offset}, {stop}) does not follow what is here, of which only the last bytes are kept")
         if failed == TOO_MANY_RUNS:
             raise errors.Busy(f"more than {MAX_RUNS} separate runs of bytes", **where)
         if failed < 0:
@@ -244,13 +257,16 @@ cdef class Resource(Store):
         """What is here now: ``[(start, stop), ...]`` in order."""
         cdef Py_ssize_t count = 0
         cdef Run *runs
+        cdef int64_t passed
         self._use()
         kt_lock(&self.monitor)  # and no object made while it is held: that may collect garbage, and run anything
         runs = self.present.snapshot(&count)
+        passed = self.passed
         kt_unlock(&self.monitor)
         if runs == NULL:
             raise MemoryError
-        return pairs_of(runs, count)
+        ranges = pairs_of(runs, count)
+        return ranges if not passed else [(max(passed, start), stop) for start, stop in ranges if passed < stop]
 
     def packed_ranges(self) -> bytes:
         """`available_ranges` as native 64-bit integers, start and stop in turn: for who copies them often."""
@@ -269,11 +285,95 @@ cdef class Resource(Store):
 
     @property
     def total(self) -> int:
-        """How many bytes are here now."""
+        """How many bytes are here now; of a resource that keeps only the last ones, how many have come."""
         kt_lock(&self.monitor)
         cdef int64_t size = self.present.size()
         kt_unlock(&self.monitor)
         return size
+
+    def contains_range(self, int64_t start, int64_t stop) -> bool:
+        """Whether all of ``[start, stop)`` is here now."""
+        return Store.contains_range(self, start, stop) and not (start < stop and start < kt_load(&self.passed))
+
+    def keep_last(self, int64_t capacity) -> None:
+        """From now on keep only the last *capacity* bytes: of a body that nobody knows an end of.
+
+        What is written must follow what is here, and takes the place of the oldest. Whoever reads goes forwards only:
+        below the bytes that are kept there is `SeekNotSupported`. Nothing that is here already is moved or lost.
+
+        Raises:
+            ValueError: a length is known, it is done already, or what is here is more, or does not begin at 0.
+        """
+        cdef int64_t head
+        cdef bint fit
+        self._use()
+        kt_lock(&self.monitor)
+        head = self.present.reach(0)
+        fit = self.known_length < 0 and not self.capacity and 0 < capacity and head <= capacity
+        fit = fit and self.present.size() == head and self.claimed.size() == head
+        if fit:
+            self.forward_only = True
+            kt_store(&self.capacity, capacity)
+        kt_unlock(&self.monitor)
+        if not fit:
+            raise ValueError(f"{self!r} cannot keep only its last {capacity} bytes from now on")
+        self.changed()
+
+    @property
+    def head(self) -> int:
+        """The end of what has come without a gap from 0 on, be it here still or not."""
+        kt_lock(&self.monitor)
+        cdef int64_t head = self.present.reach(0)
+        kt_unlock(&self.monitor)
+        return head
+
+    @property
+    def room(self) -> int:
+        """How many bytes may be written at the end without taking the place of one that somebody still wants."""
+        cdef int64_t room = KT_MAX_OFFSET, head, lowest
+        kt_lock(&self.monitor)
+        if self.capacity:
+            head = self.present.reach(0)
+            lowest = self.lowest()
+            room = self.capacity - (head - (self.passed if lowest < 0 else min(lowest, head)))
+        kt_unlock(&self.monitor)
+        return room
+
+    @property
+    def slowest(self):
+        """Where the reader, or the wait, is that has the furthest to go; None without any. Those passed by don't count."""
+        kt_lock(&self.monitor)
+        cdef int64_t lowest = self.lowest()
+        kt_unlock(&self.monitor)
+        return None if lowest < 0 else lowest
+
+    def pass_by(self, int64_t offset) -> None:
+        """Let what lies below *offset* go, whoever wants it, where only the last bytes are kept anyway."""
+        cdef int64_t head
+        self._use()
+        kt_lock(&self.monitor)
+        head = self.present.reach(0)
+        if self.capacity and self.passed < offset <= head:
+            kt_store(&self.passed, offset)
+            kt_broadcast(&self.monitor)
+        kt_unlock(&self.monitor)
+        self.changed()
+
+    cdef int64_t lowest(self) noexcept nogil:
+        """The lowest offset that a reader or a wait still needs, or -1. Monitor held."""
+        cdef int64_t lowest = -1, position
+        cdef Waiter *waiter = self.first_waiter
+        cdef Cursor *cursor = self.first_cursor
+        while waiter != NULL:
+            if waiter.start >= self.passed and (lowest < 0 or waiter.start < lowest):
+                lowest = waiter.start
+            waiter = waiter.next
+        while cursor != NULL:
+            position = kt_load(&cursor.position)
+            if position >= self.passed and (lowest < 0 or position < lowest):
+                lowest = position
+            cursor = cursor.next
+        return lowest
 
     def restore(self, ranges) -> None:
         """Publish *ranges* whose bytes are there already and trusted: an earlier session or another process wrote them."""
@@ -300,6 +400,10 @@ cdef class Resource(Store):
             if start >= length and start < stop:
                 return ENDED
             stop = min(stop, length)
+        if self.capacity:
+            if start < self.passed and start < stop:
+                return BACKWARD
+            stop = min(stop, start + self.capacity // 2)  # no wait is for more than there is room for
         until[0] = self.present.reach(start)
         if until[0] >= stop:
             return READY
@@ -386,6 +490,8 @@ cdef class FileResource(Resource):
             return outcome
         if kt_load(&self.state) == COMMITTED:  # nothing changes any more: no lock
             length = kt_load(&self.known_length)
+            if start < kt_load(&self.passed) and start < stop:
+                return BACKWARD
             if start < length:
                 until[0] = length
                 return READY
@@ -402,7 +508,7 @@ cdef class FileResource(Resource):
 
     cdef Outcome copy(self, int64_t offset, char *into, int64_t size) noexcept nogil:
         cdef Mapping *mapping = <Mapping *><uintptr_t>kt_load(&self.mapping)
-        cdef int64_t now
+        cdef int64_t now, capacity = kt_load(&self.capacity), at, part, first = offset
         cdef ssize_t got
         if mapping == NULL and not self.unmappable:
             mapping = self.map()
@@ -414,7 +520,9 @@ cdef class FileResource(Resource):
                 return READY if self.intact() else CORRUPT
             return READY
         while size > 0:
-            got = c_pread(self.fd, into, size, offset)
+            at = offset % capacity if capacity else offset
+            part = min(size, capacity - at) if capacity else size
+            got = c_pread(self.fd, into, part, at)
             if got < 0 and c_errno == EINTR:
                 continue
             if got <= 0:
@@ -422,12 +530,12 @@ cdef class FileResource(Resource):
             offset += got
             into += got
             size -= got
-        return READY
+        return LATE if first < kt_load(&self.passed) else READY
 
     cdef Mapping *map(self) noexcept nogil:
         cdef int64_t length = kt_load(&self.known_length)
         cdef Mapping *mapping
-        if length < 0:
+        if length < 0 or kt_load(&self.capacity):  # a ring has no place for every byte
             return NULL
         kt_lock(&self.monitor)
         if not self.mapping and not self.unmappable:
@@ -451,23 +559,27 @@ cdef class FileResource(Resource):
 
     cdef int place(self, int64_t offset, const char *data, int64_t size) noexcept nogil:
         cdef ssize_t done
+        cdef int64_t at, part, end = 0, capacity = kt_load(&self.capacity)
         cdef int64_t least = kt_load(&self.written_end)  # before looking
         cdef stat_t now
         # A file that somebody has cut would grow back to its size here, with zeros for what was cut off.
         if c_fstat(self.fd, &now) == 0 and now.st_size < least:
             return -CORRUPT
         while size > 0:
-            done = c_pwrite(self.fd, data, size, offset)
+            at = offset % capacity if capacity else offset
+            part = min(size, capacity - at) if capacity else size
+            done = c_pwrite(self.fd, data, part, at)
             if done < 0:
                 if c_errno == EINTR:
                     continue
                 return c_errno
+            end = max(end, at + done)
             offset += done
             data += done
             size -= done
         kt_lock(&self.monitor)
-        if offset > self.written_end:
-            kt_store(&self.written_end, offset)
+        if end > self.written_end:
+            kt_store(&self.written_end, end)
         kt_unlock(&self.monitor)
         return 0
 
@@ -509,9 +621,15 @@ cdef class MemoryResource(Resource):
         return True
 
     cdef int place(self, int64_t offset, const char *data, int64_t size) noexcept nogil:
-        cdef int64_t first = offset // BLOCK, last = (offset + size - 1) // BLOCK, index, part
+        cdef int64_t capacity = kt_load(&self.capacity), at, part, index, first, last
         cdef char **table
         cdef bint enough = True
+        if capacity and offset % capacity + size > capacity:  # over the end of the ring: in two
+            part = capacity - offset % capacity
+            index = self.place(offset, data, part)
+            return index if index else self.place(offset + part, data + part, size - part)
+        at = offset % capacity if capacity else offset
+        first, last = at // BLOCK, (at + size - 1) // BLOCK
         kt_lock(&self.monitor)
         if last >= self.chunk_count:
             enough = self.grow(last + 1)
@@ -531,23 +649,27 @@ cdef class MemoryResource(Resource):
         if not enough:
             return ENOMEM
         while size > 0:
-            part = min(size, BLOCK - offset % BLOCK)
-            memcpy(table[offset // BLOCK] + offset % BLOCK, data, part)
-            offset += part
+            part = min(size, BLOCK - at % BLOCK)
+            memcpy(table[at // BLOCK] + at % BLOCK, data, part)
+            at += part
             data += part
             size -= part
         return 0
 
     cdef Outcome copy(self, int64_t offset, char *into, int64_t size) noexcept nogil:
         cdef char **table = <char **><uintptr_t>kt_load(&self.chunks)
-        cdef int64_t part
+        cdef int64_t part, capacity = kt_load(&self.capacity), at, first = offset
         while size > 0:
-            part = min(size, BLOCK - offset % BLOCK)
-            memcpy(into, table[offset // BLOCK] + offset % BLOCK, part)
+            at = offset % capacity if capacity else offset
+            part = min(size, BLOCK - at % BLOCK)
+            if capacity:
+                part = min(part, capacity - at)
+            memcpy(into, table[at // BLOCK] + at % BLOCK, part)
             offset += part
             into += part
             size -= part
-        return READY
+        kt_acquire_fence()
+        return LATE if first < kt_load(&self.passed) else READY
 
 
 cdef void _free_tables(char **table) noexcept nogil:

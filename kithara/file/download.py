@@ -9,12 +9,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import urlsplit
 
 from .._core.resource import Resource
-from .._core.store import Store
-from .._core.window import Window
 from ..assets import AssetStore, ResourceKey
 from ..errors import (
     CacheCorrupt,
@@ -30,7 +27,7 @@ from ..errors import (
     StoreError,
 )
 from ..events import Committed, EventBus, Failed, PhaseChanged, Response
-from ..fetch import QUANTUM, Filler, pour
+from ..fetch import QUANTUM, Filler
 from ..media import MediaInfo, from_content_type, from_suffix, sniff
 from ..net import HttpClient, RangedBody, Representation
 from ..storage import Validators
@@ -39,9 +36,6 @@ from .options import FileOptions
 
 SNIFF = 564
 """Bytes that tell every format we know apart."""
-
-BROADCAST_WINDOW = 4 << 20
-"""Bytes of memory around the reader of a body that never ends."""
 
 ABOUT_THE_ENTITY = (RepresentationChanged, ContentEncodingRejected, ProtocolViolation, RangeMismatch, CacheCorrupt)
 """Errors after which what is held is worthless; losing the network is not among them."""
@@ -99,7 +93,6 @@ class Download:
 
     Attributes:
         resource: Where the bytes go.
-        store: Where readers find them: the resource, or the window on a body without an end.
         representation: Which bytes these are, as far as the server or the cache said.
         ranges: Whether the server serves parts; None while nobody has asked it.
         media: Codec and container, as far as type, suffix and first bytes tell.
@@ -119,7 +112,6 @@ class Download:
         self.client = client
         self.request = request
         self.resource = resource
-        self.store: Store = resource
         self.ranges: bool | None = None
         self.ended: bool = False
         self._changed = changed
@@ -139,8 +131,7 @@ class Download:
     def usable(self) -> bool:
         """Whether one more session may join."""
         on_disk = getattr(self.resource, "on_disk", True)
-        alive = on_disk and not self.ended and self.resource.status in ("active", "committed")
-        return alive and self.store is self.resource
+        return on_disk and not self.ended and self.resource.status in ("active", "committed")
 
     @property
     def users(self) -> int:
@@ -150,7 +141,7 @@ class Download:
     @property
     def phase(self) -> FilePhase:
         """How far it is."""
-        if self.store.status != "active":
+        if self.resource.status != "active":
             return FilePhase.COMPLETE
         known = self.ranges is not None or self.resource.total > 0
         return FilePhase.DOWNLOADING if known else FilePhase.INIT
@@ -205,7 +196,7 @@ class Download:
             publish=self.publish,
             finish=self._finish,
             failing=self._failing,
-            outgrown=self.discard,
+            outgrown=self._outgrown,
             learned=self._learned,
         )
         self._task = asyncio.get_running_loop().create_task(self._run(self._filler))
@@ -236,8 +227,6 @@ class Download:
         if self.resource.status == "active":
             await self._keep()
             self.resource.cancel()
-        if isinstance(self.store, Window):
-            self.store.cancel()
         self._settle_first(Cancelled("the session was closed", url=self.request.url))
         self._tell_phase()
 
@@ -248,7 +237,8 @@ class Download:
             self.resource.fail(exc)  # a mistake of ours must not leave readers waiting
             raise
         if self.resource.status == "committed":
-            self.publish(Committed(length=self.resource.length or 0))
+            if self.resource.seekable:  # else nothing was kept
+                self.publish(Committed(length=self.resource.length or 0))
             self._settle_first(None)
         elif self.resource.status == "failed":
             error = self._error()
@@ -354,21 +344,15 @@ class Download:
                 stop=body.stop,
             )
         )
-        if body.endless and not self.resource.cursors:
-            await self._broadcast(body)
         self._settle_first(None)
         self._tell_phase()
 
-    async def _broadcast(self, body: RangedBody) -> None:
-        """Let readers follow *body*, which has no end and is not kept, through a window of memory."""
-        if self.store is self.resource:
-            self.store = Window(BROADCAST_WINDOW, forward_only=True)
-            self.store.label = self.resource.label
-            await self.discard()
-        self._settle_first(None)
-        self._tell_phase()
-        await pour(body, cast(Window, self.store))
-        self.resource.cancel()  # nothing is left to fill
+    async def _outgrown(self) -> bool:
+        """The body may have no end. Keep none of it, unless a digest was given, for that is one of a file."""
+        if self._digests:
+            return False
+        await self.discard()
+        return True
 
     async def _describe(self) -> None:
         if isinstance(self.resource, AnyStreaming):
@@ -390,8 +374,10 @@ class Download:
 
     def _told_media(self) -> MediaInfo | None:
         """What first bytes, type and suffix say, in this order of trust."""
+        if not self.resource.contains_range(0, 1) and self.resource.head:
+            return self.media  # the first bytes have passed
         head = bytearray(SNIFF)
-        sniffed = sniff(bytes(head[: self.store.read_at(0, head)]))
+        sniffed = sniff(bytes(head[: self.resource.read_at(0, head)]))
         return agreed(sniffed, from_content_type(self.representation.content_type), from_suffix(self.request.url))
 
     def look_at_media(self) -> MediaInfo | None:

@@ -149,8 +149,9 @@ class FileSession:
         """
         self._check()
         store = self._source.store
-        known = store.covered_until(0)
-        target = resolve_seek(position, length=store.length, known=known, url=self.url)
+        known = store.available_ranges()[:1] or [(0, 0)]
+        start, stop = known[0] if not store.seekable or known[0][0] == 0 else (0, 0)
+        target = resolve_seek(position, length=store.length, known=(start, stop), url=self.url)
         stream = None if self._latest is None else self._latest()
         if stream is None or stream.over:
             self._next_start = target

@@ -183,7 +183,7 @@ async def open_remote(request: Request, bus: EventBus, owns_bus: bool) -> FileSe
     registry = downloads()
     download = await registry.open(request, bus)
     bus.publish(Started(url=download.resource.label or "", cached=download.resource.total))
-    source = FileSource(download.store, download.look_at_media(), recipe_of(request))
+    source = FileSource(download.resource, download.look_at_media(), recipe_of(request))
     source._go_offline = download.go_offline
 
     async def release() -> None:

@@ -48,7 +48,7 @@ class MemoryStreamingResource(MemoryResource):
             NoSpace: The store's limit is reached, and nothing more can be evicted.
         """
         size = memoryview(data).nbytes
-        if not self._keeper.allow(size):
+        if self.on_disk and not self._keeper.allow(size):
             raise NoSpace(
                 f"{self.shown}: the limit of the memory store is reached", range=(offset, offset + size),
                 operation="writing",

@@ -258,7 +258,7 @@ class StreamingResource(FileResource):
     def due(self) -> bool:
         """Whether a checkpoint is due: 4 MiB or 2 s of work would be lost, and the last one was 0.1 s ago."""
         since = self._dirty_since
-        if since is None:
+        if since is None or not self._named:
             return False
         now = time.monotonic()
         enough = self.dirty >= CHECKPOINT_BYTES and now - self._saved_at >= CHECKPOINT_PAUSE

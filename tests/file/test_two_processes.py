@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from support.waiting import eventually
 
 import kithara
 from kithara.cli.origin import Origin
@@ -67,6 +68,11 @@ class Reader:
         self.process.stdout.close()
 
 
+def wait_for_the_commit(root):
+    """Until what was read whole has its name: a process that is killed before that has kept as much as it had saved."""
+    eventually(lambda: {"body"} == {path.name for path in root.glob("*/file/*")})
+
+
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "cache"
@@ -107,6 +113,7 @@ def test_one_that_closes_leaves_the_rest_to_the_other(root):
             first.process.stdin.close()
             first.process.wait(20)
             second.read(0, len(DATA))
+            wait_for_the_commit(root)
         assert origin.sent <= len(DATA) + SLACK
     with kithara.AssetStore(root) as store:
         assert [] == store.verify()
@@ -118,6 +125,7 @@ def test_what_both_have_read_is_whole_for_a_third_without_a_request(root):
         with Reader(url, root) as one, Reader(url, root) as other:
             one.opened().read(0, len(DATA))
             other.opened().read(0, len(DATA))
+            wait_for_the_commit(root)
         asked = origin.mark()
         with Reader(url, root) as third:
             third.opened().read(700_000, 1000)
