@@ -539,7 +539,7 @@ class Filler:
             await self._hold_back(transfer, size)
 
     async def _outgrow(self, capacity: int) -> bool:
-        """Keep only the last *capacity* bytes of a body that may have no end, but all that are here; whether it does."""
+        """Keep only the last *capacity* bytes of a body that may have no end, and all that are here; False: not."""
         store, outgrown = self.store, self._outgrown
         if outgrown is None or store.length is not None:
             return False

@@ -9,8 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from urllib.parse import quote
 
-from .._core.resource import FileResource
-from .._core.store import Store
+from .._core.resource import FileResource, Resource
 from ..assets import AssetId, AssetStore
 from ..events import EventBus, PhaseChanged, Started
 from ..io import wait_range
@@ -37,7 +36,7 @@ class FileSource:
     """
 
     def __init__(
-        self, store: Store, media: MediaInfo | None, recipe: Callable[[], FileSource] | None = None
+        self, store: Resource, media: MediaInfo | None, recipe: Callable[[], FileSource] | None = None
     ) -> None:
         self.store = store
         self.media = media

@@ -1,4 +1,4 @@
-"""A resource that keeps only its last bytes: what it gives is right or refused, and it never takes more than its ring."""
+"""A resource that keeps only its last bytes: what it gives is right or refused, and it takes no more than its ring."""
 
 import os
 import random

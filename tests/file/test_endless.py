@@ -7,7 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 from support.faultserver import Exchange, FaultServer, HangUp, Step, finish, head, reset, send, stall
@@ -17,7 +17,7 @@ from support.waiting import Background, eventually
 import kithara
 from kithara import AssetStore, FileOptions, FileSource, HttpOptions
 from kithara._core.resource import FileResource
-from kithara.errors import CacheCorrupt, SeekNotSupported, UnknownLength
+from kithara.errors import SeekNotSupported, UnknownLength
 
 PERIOD = random.Random(4).randbytes(1_000_003)
 """Comes again and again: a byte that is not at its place is a wrong byte."""
@@ -221,13 +221,3 @@ async def test_a_session_tells_what_has_passed(server: FaultServer) -> None:
             known = await session.seek_bytes(1 << 40)
             assert got <= known
             assert await session.seek_bytes(got) == got
-
-
-def test_with_a_digest_the_whole_is_kept_and_checked(server: FaultServer, cache: Cache) -> None:
-    server.on("/song", head(headers={"Connection": "close"}), body(66 * MIB), finish())
-    options = FileOptions(sha256="0" * 64)
-    with cache() as store:
-        file = kithara.open(server.url("/song"), store=store, options=options, http=PATIENT)
-        with closing(file), pytest.raises(CacheCorrupt):
-            read_on(file, 66 * MIB)
-            file.read(1)
