@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from .._core.resource import FileResource, Resource
-from ..errors import CacheCorrupt, HttpStatus, NetError, OfflineMiss, redact_url
+from ..errors import CacheCorrupt, HttpStatus, KitharaError, NetError, NetTimeout, OfflineMiss, redact_url
 from ..events import EventBus
-from ..net import HttpClient, HttpOptions, Representation
+from ..net import Backoff, HttpClient, HttpOptions, Representation
 from ..net.headers import parse_date
 from ..portal import portal
 from ..storage.memory import AnyStreaming
@@ -102,9 +102,17 @@ class Downloads:
 
     async def _begin(self, request: Request, name: object, *, fresh: bool = False) -> Download:
         resource = await asyncio.to_thread(_open_resource, request, fresh)
-        download = Download(request, resource, self._client(request), name=name, changed=self._on_change)
+        client = self._client(request)
+        out_of_reach = None
+        if _is_doubtful(resource, request):
+            out_of_reach = await _is_out_of_reach(request, client) if request.wait else None
+            if out_of_reach is None:
+                resource = await asyncio.to_thread(_superseding, request)
+        download = Download(request, resource, client, name=name, changed=self._on_change)
         try:
-            if resource.status == "active":
+            if out_of_reach is not None:
+                resource.fail(out_of_reach)
+            elif resource.status == "active":
                 await self._start(download)
         except BaseException:
             await self._end(download)
@@ -213,18 +221,55 @@ def _open_resource(request: Request, fresh: bool) -> Resource:
     key = request.key
     resource = request.store.supersede(key) if fresh else request.store.open_streaming(key)
     resource.label = redact_url(request.url)
-    length = resource.length
-    whole = length is not None and resource.next_gap(0, length) is None
-    if resource.resumed and not whole and not request.offline and held(resource).if_range is None:
-        # Nothing can vouch that bytes of an earlier session and those to come are of one representation.
-        resource = request.store.supersede(key)
-    elif resource.status == "committed" and request.options.sha256 is not None:
+    if resource.status == "committed" and request.options.sha256 is not None:
         try:
             prove(resource, {request.options.sha256.lower()})
         except CacheCorrupt as exc:
             _log.warning("fetched anew: %s", exc)
             request.store.remove_resource(key)
             resource = request.store.open_streaming(key)
+    resource.label = redact_url(request.url)
+    return resource
+
+
+def _is_doubtful(resource: Resource, request: Request) -> bool:
+    """Whether nothing can vouch that bytes of an earlier session and those to come are of one representation."""
+    length = resource.length
+    whole = length is not None and resource.next_gap(0, length) is None
+    resumed = isinstance(resource, AnyStreaming) and resource.resumed
+    return resumed and not whole and not request.offline and held(resource).if_range is None
+
+
+async def _is_out_of_reach(request: Request, client: HttpClient) -> KitharaError | None:
+    """Why the server cannot be asked now, after the usual retries in no more than the time for a connection; or None.
+
+    What is here of an earlier session is given up for what the server has now, but not for nothing.
+    """
+    backoff = Backoff(client.options.retries)
+    failure: KitharaError = NetTimeout(
+        "no answer in the time for a connection", kind="connect", url=request.url, operation="opening"
+    )
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(client.options.connect):
+            while True:
+                try:
+                    async with client.stream(request.url, 0, 1, headers=request.headers):
+                        return None
+                except NetError as exc:
+                    failure = exc
+                if not failure.retryable:
+                    return None  # whoever fetches will be told the same
+                delay = backoff.next(failure)
+                if delay is None:
+                    return backoff.final(failure)
+                await asyncio.sleep(delay)
+    return failure
+
+
+def _superseding(request: Request) -> Resource:
+    """A new generation in the place of what is held."""
+    assert request.store is not None
+    resource = request.store.supersede(request.key)
     resource.label = redact_url(request.url)
     return resource
 

@@ -454,6 +454,11 @@ class FaultServer:
             self._scripts[path] = [[citizen]]
         return citizen
 
+    def forget(self, path: str) -> None:
+        """Drop every script of *path*: what is given from now on comes first."""
+        with self._lock:
+            self._scripts.pop(path, None)
+
     def open_gate(self, name: str) -> None:
         """Let every script that waits at *name* go on, now and later."""
         self._gate(name).set()
