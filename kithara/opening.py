@@ -16,7 +16,7 @@ from .assets import AssetStore
 from .errors import NetTimeout
 from .events import EventBus, Subscription
 from .file import FileOptions, FileSource
-from .file.download import Request
+from .file.request import Request
 from .file.options import Revalidate
 from .io import SyncReaderParams
 from .media import MediaInfo, from_suffix

@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from .._core.resource import Resource
-from ..assets import AssetStore, ResourceKey
 from ..errors import (
     CacheCorrupt,
     Cancelled,
@@ -30,9 +26,10 @@ from ..events import Committed, EventBus, Failed, PhaseChanged, Response
 from ..fetch import QUANTUM, Filler
 from ..media import MediaInfo, from_content_type, from_suffix, sniff
 from ..net import HttpClient, RangedBody, Representation
-from ..storage import Validators
 from ..storage.memory import AnyStreaming
+from .holdings import agreed, held, prove, validators
 from .options import FileOptions
+from .request import Request
 
 SNIFF = 564
 """Bytes that tell every format we know apart."""
@@ -51,34 +48,6 @@ class FilePhase(enum.Enum):
     DOWNLOADING = "downloading"
     COMPLETE = "complete"
     """Everything is here, or nothing more will come."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to open: everything that decides whether two sessions can share one download."""
-
-    url: str
-    options: FileOptions
-    store: AssetStore | None
-    headers: Mapping[str, str] | None = None
-    offline: bool = False
-    wait: bool = True
-    """Whether opening waits for the first answer."""
-
-    @property
-    def key(self) -> ResourceKey:
-        """The place in the cache. What is fetched with headers of the caller's is for those who send the same."""
-        http = self.options.http
-        headers = dict(http.headers) if isinstance(http, HttpClient) else {}
-        headers.update(self.headers or {})
-        told = sorted(f"{name.lower()}:{value}" for name, value in headers.items() if name.lower() not in IMPERSONAL)
-        if told:  # user info alone is seen to by the key
-            told.append(urlsplit(self.url).netloc.rpartition("@")[0])
-        return ResourceKey.from_url(self.url, query=self.options.query, credentials="\n".join(told) or None)
-
-
-IMPERSONAL = frozenset({"accept", "accept-language", "user-agent", "referer"})
-"""Headers that prove nothing, so that whoever sends another value still gets what is cached."""
 
 
 class Download:
@@ -384,61 +353,3 @@ class Download:
         """Codec and container, looked up once more now that bytes may be here."""
         self.media = self._told_media()
         return self.media
-
-
-def agreed(*witnesses: MediaInfo | None) -> MediaInfo | None:
-    """What the first of *witnesses* that knows anything says, with what those add that do not contradict it."""
-    media: MediaInfo | None = None
-    for witness in witnesses:
-        if media is None:
-            media = witness
-        elif witness is not None and witness.container == media.container:
-            media = media.over(witness)
-    return media
-
-
-def held(resource: Resource) -> Representation:
-    """Which bytes *resource* holds, as far as it remembers."""
-    known = getattr(resource, "validators", Validators())
-    return Representation(
-        total=known.total,
-        etag=known.etag,
-        last_modified=known.last_modified,
-        date=known.date,
-        content_type=known.content_type,
-    )
-
-
-def validators(known: Representation) -> Validators:
-    """*known*, as a resource remembers it."""
-    return Validators(
-        total=known.total,
-        etag=known.etag,
-        last_modified=known.last_modified,
-        date=known.date,
-        content_type=known.content_type,
-        unvalidated=known.if_range is None,
-    )
-
-
-def prove(resource: Resource, digests: set[str]) -> None:
-    """Check the whole *resource* against SHA-256 *digests*, in hexadecimal. Reads all of it.
-
-    Raises:
-        CacheCorrupt: it has another.
-    """
-    if not digests:
-        return
-    whole = hashlib.sha256()
-    piece = bytearray(1 << 20)
-    offset = 0
-    while size := resource.read_at(offset, piece):
-        whole.update(memoryview(piece)[:size])
-        offset += size
-    for digest in digests:
-        if digest != whole.hexdigest():
-            raise CacheCorrupt(
-                f"the SHA-256 digest is {whole.hexdigest()} instead of {digest}",
-                url=str(resource.label),
-                operation="committing",
-            )

@@ -20,8 +20,10 @@ from ..net import Backoff, HttpClient, HttpOptions, Representation
 from ..net.headers import parse_date
 from ..portal import portal
 from ..storage.memory import AnyStreaming
-from .download import GONE, Download, Request, held, prove, validators
+from .download import GONE, Download
+from .holdings import held, prove, validators
 from .options import Revalidate
+from .request import Request
 
 RESTLESS = 2
 """After so many changes of a representation its parts are no more put together from several answers."""

@@ -17,9 +17,11 @@ from ..media import MediaInfo, from_suffix, sniff
 from ..portal import portal
 from ..source import OpenedSource, WaitOutcome
 from ..storage.local import local_path, open_regular
-from .download import SNIFF, FilePhase, Request, agreed
+from .download import SNIFF, FilePhase
 from .downloads import downloads
+from .holdings import agreed
 from .options import FileOptions, FileParams
+from .request import Request
 from .session import FileSession
 
 

@@ -20,7 +20,7 @@ from kithara.cli.origin import Origin
 from kithara.errors import Closed, HttpStatus, InvalidSeek, KitharaError, RetryExhausted
 from kithara.events import Committed, Failed, Lagged, PhaseChanged, Progress, Response, Seeked, Started
 from kithara.file import FilePhase
-from kithara.file.download import Request
+from kithara.file.request import Request
 from kithara.file.segments import FileSegmentIndex
 from kithara.io import SyncReaderParams
 from kithara.portal import portal
