@@ -9,13 +9,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import tempfile
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from support import corpus
+from support.waiting import eventually
 
 CACHE = corpus.ROOT / "build" / "hls"
 SECONDS = 24
@@ -125,6 +129,87 @@ def _encrypted(folder: Path, iv: bool) -> None:
     info.unlink()
 
 
+def _rekeyed(folder: Path) -> None:
+    """Another key for every segment: the packager reads the key file anew whenever it begins one."""
+    for number, rate in enumerate([64, 128]):
+        _feed(folder / "plain" / f"v{number}", _aac(rate), [])
+        out = folder / f"v{number}"
+        info = folder / "key.info"
+
+        def install(turn: int, number: int = number, info: Path = info) -> None:
+            name = f"{number}-{turn}.key"
+            (folder / name).write_bytes(bytes((17 * number + turn + at) % 256 for at in range(16)))
+            fresh = info.with_suffix(".new")
+            fresh.write_text(f"../{name}\n{folder / name}\n")
+            os.replace(fresh, info)
+
+        options = ["-hls_flags", "periodic_rekey", "-hls_key_info_file", str(info)]
+        _feed(out, _aac(rate), options, before_segment=install)
+        for spare in set(folder.glob(f"{number}-*.key")) - {folder / name for name in _keys_named(out)}:
+            spare.unlink()
+        info.unlink()
+
+
+def _keys_named(variant: Path) -> list[str]:
+    return re.findall(r'URI="\.\./([^"]+)"', (variant / "list.m3u8").read_text())
+
+
+def _feed(
+    folder: Path, codec: list[str], options: list[str], *, before_segment: Callable[[int], None] = lambda turn: None
+) -> None:
+    """As `_pack`, with the source given to the packager bit by bit: *before_segment* is called once for each."""
+    folder.mkdir(parents=True)
+    with wave.open(str(corpus._source(44100, 44100 * SECONDS + corpus.EXTRA, 16))) as source:
+        pcm = source.readframes(source.getnframes())
+    before_segment(0)
+    command = [
+        "ffmpeg", "-v", "error", "-y", "-probesize", "32", "-analyzeduration", "0", "-f", "s16le", "-ar", "44100", "-ac", "2", "-i", "pipe:0", *codec,
+        "-f", "hls", "-hls_time", str(SEGMENT), "-hls_playlist_type", "vod", "-hls_list_size", "0",
+        *options, "-hls_segment_filename", str(folder / "seg%03d.ts"), str(folder / "list.m3u8"),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as packager:
+        assert packager.stdin is not None
+        second, done, turn = 44100 * 4, 0, 0
+        while done < len(pcm):
+            stop = (turn * SEGMENT + SEGMENT // 2) * second
+            packager.stdin.write(pcm[done:stop])
+            packager.stdin.flush()
+            done = stop
+            if turn and done < len(pcm):
+                finished = folder / f"seg{turn - 1:03d}.ts"
+                eventually(finished.exists, 60.0)
+            turn += 1
+            before_segment(turn)
+        packager.stdin.close()
+    assert not packager.returncode
+
+
+def _packed(folder: Path, codec: str, suffix: str, options: list[str], rates: tuple[int, int]) -> None:
+    """Packed audio; the tags in front tell the time on a clock that starts over within the presentation."""
+    for number, rate in enumerate(rates):
+        out = folder / f"v{number}"
+        out.mkdir(parents=True)
+        source = corpus._source(44100, 44100 * SECONDS + corpus.EXTRA, 16)
+        corpus.run(
+            "ffmpeg", "-v", "error", "-y", "-i", source, "-map", "0:a", "-c:a", codec, "-b:a", f"{rate}k",
+            "-f", "segment", "-segment_time", str(SEGMENT), *options,
+            "-segment_list", out / "list.m3u8", "-segment_list_type", "m3u8", out / f"seg%03d.{suffix}",
+        )  # fmt: skip
+        durations = re.findall(r"#EXTINF:([\d.]+)", (out / "list.m3u8").read_text())
+        seconds = 0.0
+        for path, duration in zip(sorted(out.glob(f"*.{suffix}")), durations, strict=True):
+            stamp = ((1 << 33) - 10 * 90_000 + round(seconds * 90_000)) % (1 << 33)
+            path.write_bytes(timestamp_tag(stamp) + path.read_bytes())
+            seconds += float(duration)
+
+
+def timestamp_tag(stamp: int) -> bytes:
+    """The ID3 tag that packed audio begins with (RFC 8216, 3.4)."""
+    body = b"com.apple.streaming.transportStreamTimestamp\0" + stamp.to_bytes(8, "big")
+    frame = b"PRIV" + bytes([0, 0, 0, len(body), 0, 0]) + body
+    return b"ID3\x04\0\0\0\0\0" + bytes([len(frame)]) + frame
+
+
 RECIPES: dict[str, Callable[[Path], None]] = {
     "ts": _ts,
     "fmp4": _fmp4,
@@ -132,7 +217,13 @@ RECIPES: dict[str, Callable[[Path], None]] = {
     "fmp4-aac-flac": _flac,
     "fmp4-lossless": _lossless,
     "fmp4-no-pns": lambda folder: _without_noise(folder, FMP4, "seg%03d.m4s"),
+    "packed-aac": lambda folder: _packed(folder, "aac", "aac", ["-aac_pns", "0"], (64, 128)),
+    "packed-ac3": lambda folder: _packed(folder, "ac3", "ac3", [], (128, 256)),
+    "packed-mp3": lambda folder: _packed(
+        folder, "libmp3lame", "mp3", ["-segment_format_options", "write_xing=0:id3v2_version=0"], (64, 128)
+    ),
     "ts-minute": _long,
+    "ts-rekeyed": _rekeyed,
     "ts-no-pns": lambda folder: _without_noise(folder, [], "seg%03d.ts"),
     "mixed": _mixed,
     "ts-aes": lambda folder: _encrypted(folder, False),
@@ -174,7 +265,7 @@ def _read(folder: Path) -> Tree:
         plain = folder / "plain" / f"v{number}"
         own = playlist.parent
         clear = plain if plain.exists() else own
-        media = sorted(path for path in own.iterdir() if path.suffix in (".ts", ".m4s"))
+        media = sorted(path for path in own.iterdir() if path.suffix in (".ts", ".m4s", ".aac", ".ac3", ".mp3"))
         inits = sorted(own.glob("init*.mp4"))
         files = [*inits, *media]
         data = b"".join((clear / path.name).read_bytes() for path in files)
