@@ -253,11 +253,17 @@ class LibavCodec(Codec):
     def drain(self) -> Sequence[Frame]:
         try:
             frames: Sequence[Any] = self._context.decode(None)
+            if self._target is not None:
+                frames = self._converted(frames)
+            if self._resampler is not None:
+                resampler, self._resampler = self._resampler, None
+                frames = [*frames, *resampler.resample(None)]
             return frames
         except DAMAGE:
             return ()  # it held nothing that can still be had
 
     def reset(self) -> None:
+        self._resampler = None
         if self.track.codec in _REOPENED:
             self._open()
         else:

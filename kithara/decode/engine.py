@@ -28,6 +28,8 @@ LOSSLESS = {"flac", "alac"}
 END = (None, 0)
 MAX_GAP = 600
 """Seconds of missing media that silence stands for; more is a broken clock."""
+JOINT = 64
+"""Frames of difference that are let pass where a lossy codec takes over: resampling rounds."""
 _GRID = {"aac", "mp3", "mp2", "opus", "ac3", "eac3"}
 """Codecs whose packets all give the same number of frames: a label is snapped to their grid."""
 
@@ -56,7 +58,10 @@ class Engine(Pour):
         self._mode = gapless
         self._packet = 0  # frames that a packet of the grid's codecs gives
         self._scale = (1, 1)  # output frames for ticks
+        self._own_packet = 0  # of the track that the stream began with
         self._lead = 0
+        self._shift = 0  # what the raw clock of the track that is decoded now is ahead of the first one's
+        self._met = False
         self._live = False
         self.stream = self._frames()
         self._meet()
@@ -82,8 +87,8 @@ class Engine(Pour):
         self.format, self.planar, self.lanes = codec.format, codec.planar, codec.lanes
         self._scale = (rate, track.rate)
         if track.codec in _GRID:
-            self._packet = frame.samples
-        self._live = True
+            self._packet = self._own_packet = frame.samples
+        self._live = self._met = True
         self.stream = itertools.chain((frame,), self.stream)
         self.raw: int = self._ticks_to_frames(silent)
         self._set_lead()
@@ -130,7 +135,7 @@ class Engine(Pour):
             tick = track.coded
         if tick is not None:
             late = track.sbr_delay and self._packet == 2048 and self._mode != "off"
-            self.end: int = self._ticks_to_frames(tick) + (2 * SBR_DELAY if late else 0)
+            self.end: int = self._ticks_to_frames(tick) + (2 * SBR_DELAY if late else 0) + self._shift
 
     def frames(self, *, wait: bool = False) -> int | None:
         """How many frames there are, where it is told; *wait* allows reading for it."""
@@ -161,10 +166,13 @@ class Engine(Pour):
         back = preroll
         while True:
             target = max(raw - back, 0)
-            tick = target * self._scale[1] // self._scale[0]
+            tick = max(target - self._shift, 0) * self._scale[1] // self._scale[0]
             landing = self.demuxer.seek(tick, exact=exact)
-            label = self._snap(self._ticks_to_frames(landing.tick))
-            if label <= target or target == 0 or not exact or not landing.sure:
+            if landing.track is not None:
+                self._turn_to(landing.track)
+            label = self._label(landing.tick)
+            needed = max(raw - self.codec.preroll(self._packet), 0)
+            if label <= needed or target == 0 or not exact or not landing.sure:
                 break
             back = back * 2 + self.spec.rate // 4  # it came down too late: aim earlier
         self.codec.reset()
@@ -174,9 +182,10 @@ class Engine(Pour):
         self._live = True
         return landing.sure
 
-    def _snap(self, label: int) -> int:
-        packet = self._packet
-        return label if not packet else (label + packet // 2) // packet * packet
+    def _label(self, tick: int) -> int:
+        """The raw frame that a packet at *tick* begins with: on the grid of packets, where there is one."""
+        label, packet = self._ticks_to_frames(tick), self._packet
+        return self._shift + (label if not packet else (label + packet // 2) // packet * packet)
 
     # ── decoding ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -226,30 +235,41 @@ class Engine(Pour):
             rate = self.spec.rate if self._live else self.demuxer.track.rate
             yield _silence(min(self._ticks_to_frames(mark.lost), MAX_GAP * rate))
             return
-        ours = codec.track
-        alike = (track.codec, track.config, track.rate) == (ours.codec, ours.config, ours.rate)
-        if mark.fresh or not alike:
+        least = max(self._packet, 1024)  # less is a clock's rounding or a codec's delay
+        if mark.fresh or not _alike(track, codec.track):
             yield from codec.drain()
-            self._change(track, alike=alike)
-        if gap := self._gap(mark):
+            least = 0 if track.codec in LOSSLESS else JOINT
+        self._turn_to(track, fresh=mark.fresh)
+        if gap := self._gap(mark, least):
             yield _silence(gap)
 
-    def _change(self, track: Track, *, alike: bool) -> None:
+    def _turn_to(self, track: Track, *, fresh: bool = False) -> None:
         """Go on with packets of *track*, in the rate and channels that the stream began with."""
-        self.codec = open_codec(track)
-        if not alike:
-            self._packet = 0  # its packets may be of another length: no grid until a decoder is opened anew
-        if self._live:
-            self.codec.conform(self.spec.rate, self.spec.channels)
+        own = _alike(track, self.demuxer.track)
+        if fresh or not _alike(track, self.codec.track):
+            self.codec = open_codec(track)
+            if self._met and not own:
+                self.codec.conform(self.spec.rate, self.spec.channels)
+        if self._met:
+            grid = track.codec in _GRID and self.spec.rate % track.rate == 0
+            other = track.packet * (self.spec.rate // track.rate) if grid else 0
+            self._packet = self._own_packet if own else other
+            self._shift = 0 if own and track.lead == self.demuxer.track.lead else self._lead - self._lead_of(track)
 
-    def _gap(self, mark: Mark) -> int:
-        """Frames that are missing before *mark*; where it says that some came twice, the clock is set back."""
+    def _lead_of(self, track: Track) -> int:
+        """Frames before the first true one of *track*, which is not the one that the stream began with."""
+        ticks = track.lead or 0
+        if self._mode == "codec" and track.lead is None:
+            ticks = CODEC_PRIMING.get(track.codec, 0)
+        return 0 if self._mode == "off" else round(ticks * self.spec.rate / track.rate)
+
+    def _gap(self, mark: Mark, least: int) -> int:
+        """Frames that are missing before *mark*, if more than *least*; where some came twice, the clock is set back."""
         if mark.tick is None or not self._live:
             return 0
-        label = self._snap(self._ticks_to_frames(mark.tick))
-        ahead, least = label - self.raw, max(self._packet, 1024)  # less is a clock's rounding or a codec's delay
+        ahead = self._label(mark.tick) - self.raw
         if ahead < -least:
-            self.raw = label
+            self.raw += ahead
         return ahead if least < ahead < MAX_GAP * self.spec.rate else 0
 
     def _count_bad(self, error: DecodeError) -> None:
@@ -293,6 +313,11 @@ class Engine(Pour):
         raise DecodeError(
             f"the audio changes from {spec.channels} channels at {spec.rate} Hz to {codec.channels} at {codec.rate} Hz"
         )
+
+
+def _alike(one: Track, other: Track) -> bool:
+    """Whether one codec can go on from packets of *one* to those of *other*."""
+    return (one.codec, one.config, one.rate) == (other.codec, other.config, other.rate)
 
 
 def _silence(samples: int) -> Frame:

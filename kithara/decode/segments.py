@@ -26,6 +26,8 @@ __all__ = ["SegmentsDemuxer"]
 
 PRIMING = 1
 """Seconds of packets that prime a new decoder: what the slowest codec, Opus, needs to forget where it began."""
+AT_ZERO = Fraction(1, 500)
+"""Seconds by which a clock that begins with the playlist may seem to be off: durations are written rounded."""
 TIMESTAMP_OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 
 
@@ -41,7 +43,10 @@ class SegmentsDemuxer(Demuxer):
         self._view: ByteView | None = None
         self._reader: SyncReader | None = None
         self._inits: dict[int, tuple[Any, bytes, iso.Box, iso.SoundTrack]] = {}
-        self._origins: dict[int, Fraction] = {}  # seconds on the media's clock at raw 0, by discontinuity number
+        # Seconds on the media's clock at raw 0, by discontinuity number and variant: those of one programme should
+        # have one clock (RFC 8216, 6.2.4), those of different packagers or containers do not.
+        self._origins: dict[tuple[int, int | None], Fraction] = {}
+        self._drift = Fraction(0)  # seconds by which the last segment's clock was ahead of the playlist's
         self.variants: Sequence[Any] = source.variants
         segment = source.segment_at(0.0)
         if segment is None:
@@ -157,16 +162,21 @@ class SegmentsDemuxer(Demuxer):
         clock = self._clock(inner)
         if clock is None:
             return None
-        origin = self._origins.get(segment.discontinuity)
-        if origin is None:
-            # The first look at this run: its clock is tied to the playlist's.
-            origin = clock - Fraction(segment.start).limit_denominator(1 << 20)
-            self._origins[segment.discontinuity] = origin
-        if not isinstance(inner, FragmentedDemuxer):
-            # 33 bits of 90 kHz start over after a day: the playlist tells which day it is.
-            expected = origin + Fraction(segment.start).limit_denominator(1 << 20)
-            clock = Fraction(unwrap(round(clock * CLOCK), round(expected * CLOCK)), CLOCK)
-        return round((clock - origin) * self.track.rate)
+        start = Fraction(segment.start).limit_denominator(1 << 20)
+        known = self._origins.get((segment.discontinuity, segment.variant))
+        if known is None:
+            others = [origin for (number, _), origin in self._origins.items() if number == segment.discontinuity]
+            drift = self._drift if others else Fraction(0)
+            there = start + drift
+            shared = [origin for origin in others if abs(_near(clock, origin + there, inner) - origin - there) < 1]
+            # The first look at this run: its clock is tied to that of another variant, else to the playlist's.
+            known = shared[0] if shared else clock - there
+            if abs(known) < AT_ZERO:
+                known = Fraction(0)
+            self._origins[segment.discontinuity, segment.variant] = known
+        place = _near(clock, known + start, inner) - known
+        self._drift = place - start
+        return round(place * self.track.rate)
 
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,7 +233,8 @@ class SegmentsDemuxer(Demuxer):
         self._opened = segment, inner = self._take(segment)
         place = self._place(inner, segment)
         sure = place is not None or segment.index == 0
-        return Landing(round(segment.start * self.track.rate) if place is None else place, sure)
+        tick = round(segment.start * self.track.rate) if place is None else place
+        return Landing(tick, sure, inner.track)
 
     def set_variant(self, variant: int | Literal["auto"]) -> None:
         self._source.set_variant(variant)
@@ -253,6 +264,13 @@ class SegmentsDemuxer(Demuxer):
 
     def close(self) -> None:
         self._leave()
+
+
+def _near(clock: Fraction, expected: Fraction, inner: Demuxer) -> Fraction:
+    """*clock* as the playlist tells it: 33 bits of 90 kHz start over after a day."""
+    if isinstance(inner, FragmentedDemuxer):
+        return clock
+    return Fraction(unwrap(round(clock * CLOCK), round(expected * CLOCK)), CLOCK)
 
 
 def _is_empty(segment: Segment) -> bool:

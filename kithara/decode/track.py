@@ -53,10 +53,14 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where a seek came down: the next packet begins at *tick*; *sure* unless that is an estimate."""
+    """Where a seek came down: the next packet begins at *tick*; *sure* unless that is an estimate.
+
+    Packets are those of *track*, where that may not be the one the demuxer began with.
+    """
 
     tick: int
     sure: bool = True
+    track: Track | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Program:
     """The chain of slots from the segment before the one that the listener has.
 
     Args:
-        exact: Whether a change of variant takes the segment before it along.
+        exact: Whether a change of variant takes the segment before it along where the decoder could go on, too.
 
     Attributes:
         chain: The slots, one behind the other; the first may be that of the segment heard before.
@@ -258,9 +258,17 @@ class Program:
             return None
         reason = "throughput" if self.choice.mode == "auto" else "manual"
         slot = self._with_ticket(self.make(chosen, place), variant, reason)
-        if self._exact and chosen != variant:
+        if chosen != variant and (self._exact or not self._goes_on(variant, chosen)):
             slot.before = self._before(chosen, place)
         return slot
+
+    def _goes_on(self, variant: int, other: int) -> bool:
+        """Whether one decoder can go on from *variant* to *other*, as far as codecs and suffixes tell."""
+        one, two = self._variants[variant], self._variants[other]
+        timelines = self._catalogue.timelines
+        return one.codecs == two.codecs and one.media(timelines[variant].segment(-1).uri) == two.media(
+            timelines[other].segment(-1).uri
+        )
 
     def _before(self, variant: int, index: int) -> Slot | None:
         """The slot that can prime a decoder for segment *index* of *variant*, if one can."""

@@ -1,9 +1,12 @@
 """Where the variant changes: exact joins equal the new variant's own decode, whatever the codec remembers."""
 
+import random
+
 import numpy as np
 import pytest
-from support import hlstrees
+from support import corpus, hlstrees
 from support.nginx import Nginx
+from support.signals import lag, quantized, signal
 
 import kithara
 from kithara.hls import HlsOptions, HlsSource, VariantApplied
@@ -77,3 +80,69 @@ def test_without_the_segment_before_the_join_is_smooth(store, tmp_path):
         whole, _ = switched(server, fresh, "exact", at=14.0)
         assert count == len(whole)
         assert ["/v2/seg003.ts"] == [logged.path for logged in server.requests() if logged.status == 404]
+
+
+@pytest.fixture(scope="module")
+def source():
+    frames = RATE * hlstrees.SECONDS + corpus.EXTRA
+    return quantized(signal(frames, RATE), 16).astype(np.float32) / 32768
+
+
+LATE = [0, 941, 0]
+"""Frames that the variants of the mixed tree are late: the second one's init section denies its encoder's 1024."""
+
+
+def assert_in_place(source, start, got, variant):
+    there = source[start : start + len(got)]
+    if variant == 2:
+        assert np.array_equal(there, got), start
+    else:  # one of 48 kHz has no frame at every one of 44.1 kHz
+        assert abs(lag(got[:, 0], there[:, 0]) - LATE[variant]) <= 1, (start, variant)
+
+
+def with_every_list(server, store, **options):
+    session = opened(server, store, **options)
+    for variant in range(len(session.variants)):
+        portal().run(session._engine.catalogue.load(variant))
+    return session
+
+
+@pytest.mark.parametrize("splice", ["smooth", "exact"])
+def test_codecs_rates_containers_and_clocks_that_differ_play_on_in_place(splice, store, source):
+    order = [2, 0, 1, 0, 2]
+    with Nginx(hlstrees.tree("mixed").folder) as server:
+        session = with_every_list(server, store, variant=order[0], splice=splice)
+        with kithara.Decoder(session.segment_source(), gapless="codec") as decoder:
+            for variant in order:
+                decoder.set_variant(variant)
+                if variant != order[0] or decoder.tell():
+                    while decoder.variant != variant:
+                        decoder.read(1000)
+                decoder.read(2048)  # for so long an encoder's noise is between two
+                start = decoder.tell()
+                got = decoder.read(3 * RATE)
+                assert variant == decoder.variant
+                assert_in_place(source, start, got, variant)
+            decoder.read()
+            assert len(source) == decoder.tell()
+        session.close()
+
+
+def test_a_seek_lands_in_place_whatever_is_heard_there(store, source):
+    chance = random.Random(8)
+    with Nginx(hlstrees.tree("mixed").folder) as server:
+        session = with_every_list(server, store, variant=2)
+        heard = set()
+        with kithara.Decoder(session.segment_source(), gapless="codec") as decoder:
+            for _ in range(100):
+                decoder.set_variant(chance.choice([0, 1, 2]))
+                start = chance.randrange(len(source) - 40_000)
+                decoder.seek(start)
+                got = decoder.read(1)
+                before = decoder.variant
+                got = np.concatenate((got, decoder.read(32_767)))
+                if before == decoder.variant:
+                    heard.add(before)
+                    assert_in_place(source, start, got, before)
+        assert {0, 1, 2} == heard
+        session.close()

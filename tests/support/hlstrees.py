@@ -163,7 +163,8 @@ def _feed(
         pcm = source.readframes(source.getnframes())
     before_segment(0)
     command = [
-        "ffmpeg", "-v", "error", "-y", "-probesize", "32", "-analyzeduration", "0", "-f", "s16le", "-ar", "44100", "-ac", "2", "-i", "pipe:0", *codec,
+        "ffmpeg", "-v", "error", "-y", "-probesize", "32", "-analyzeduration", "0",
+        "-f", "s16le", "-ar", "44100", "-ac", "2", "-i", "pipe:0", *codec,
         "-f", "hls", "-hls_time", str(SEGMENT), "-hls_playlist_type", "vod", "-hls_list_size", "0",
         *options, "-hls_segment_filename", str(folder / "seg%03d.ts"), str(folder / "list.m3u8"),
     ]  # fmt: skip
