@@ -226,7 +226,11 @@ def _open_presentation(asked: _Asked, variant: int | Literal["auto"]) -> HlsSess
     from .hls import HlsOptions, HlsSource  # decryption is loaded when a playlist is opened
 
     options = HlsOptions(
-        variant=variant, http=asked.options.http, bus=asked.options.bus, event_capacity=asked.options.event_capacity
+        variant=variant,
+        http=asked.options.http,
+        bus=asked.options.bus,
+        event_capacity=asked.options.event_capacity,
+        query=asked.options.query,
     )
     opening = HlsSource.open(asked.what, options, asked.cache, headers=asked.headers, offline=asked.offline)
     return portal().run(_within(opening, asked.timeout, asked.what))

@@ -7,6 +7,7 @@ stamps, counted from the first of their run; a discontinuity begins a run, ancho
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -48,26 +49,23 @@ class SegmentsDemuxer(Demuxer):
         self._origins: dict[tuple[int, int | None], Fraction] = {}
         self._drift = Fraction(0)  # seconds by which the last segment's clock was ahead of the playlist's
         self.variants: Sequence[Any] = source.variants
-        segment = source.segment_at(0.0)
-        if segment is None:
-            raise DecodeError("the presentation has no segments")
         self._opened: tuple[Segment, Demuxer] | None = None
         self._priming: list[Packet] = []
-        segment, inner = self._take(segment)
+        try:
+            self.track: Track = self._begin()
+        except BaseException:
+            self._leave()
+            raise
+
+    def _begin(self) -> Track:
+        """Open the first segment; what it holds."""
+        segment = self._source.segment_at(0.0)
+        if segment is None:
+            raise DecodeError("the presentation has no segments")
+        self._opened = segment, inner = self._take(segment)
         self.variant = segment.variant
-        self.track: Track = Track(
-            codec=inner.track.codec,
-            container=inner.track.container,
-            config=inner.track.config,
-            rate=inner.track.rate,
-            channels=inner.track.channels,
-            lead=inner.track.lead,
-            lead_source=inner.track.lead_source,
-            sbr_delay=inner.track.sbr_delay,
-            packet=inner.track.packet,
-            told_duration=source.duration,
-        )
-        self._opened = (segment, inner)
+        # How much there is in all, in bytes or packets, a segment cannot tell.
+        return replace(inner.track, coded=None, bitrate=None, profile=None, told_duration=self._source.duration)
 
     # ── one segment ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -36,7 +36,8 @@ class Choice:
         # what does not say its bandwidth ranks last
         self._order = sorted(range(len(variants)), key=lambda index: (variants[index].rate <= 0, variants[index].rate))
         self._rank = {index: rank for rank, index in enumerate(self._order)}
-        rates = [variants[index].rate for index in self._order]
+        self._rates = [variant.rate for variant in variants]
+        rates = [self._rates[index] for index in self._order]
         most = max(rates)
         rungs = [Rung(rate if rate > 0 else most) for rate in rates]
         self.controller: Controller = Controller(rungs, max(duration, 0.1), capacity, options)
@@ -59,6 +60,18 @@ class Choice:
             return [self.mode]
         start = self._order[self.controller.first()]
         return [start, *(index for index in self._order if index != start)]
+
+    def instead_of(self, failed: int, now: float, tried: Container[int]) -> list[int]:
+        """What may be had for *failed*: the same bandwidth from elsewhere first, then less and less, then more."""
+        rank = self._rank[failed]
+        return sorted(
+            self.available(now, tried),
+            key=lambda index: (
+                self._rates[index] != self._rates[failed],
+                self._rank[index] > rank,
+                abs(self._rank[index] - rank),
+            ),
+        )
 
     def first(self, now: float) -> int:
         """Where to start."""

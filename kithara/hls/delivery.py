@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from ..errors import (
     Cancelled,
     DecodeError,
+    EmptyBody,
     HlsError,
     HttpStatus,
     Interrupted,
@@ -23,13 +24,13 @@ from .catalogue import Catalogue
 from .events import SegmentGivenUp, SegmentLoaded
 from .fetcher import Fetcher
 from .program import Program
-from .slots import Shelf, Slot, State
+from .slots import InitSection, Shelf, Slot, State
 from .transfer import Transfer
 
 LOOK = 0.1
 """Seconds between two looks at a download that might better be given up."""
 
-_ABOUT_THE_BYTES = (DecodeError, HlsError, RepresentationChanged, RangeMismatch)
+_ABOUT_THE_BYTES = (DecodeError, EmptyBody, HlsError, RepresentationChanged, RangeMismatch)
 """Errors after which what came is worthless."""
 
 
@@ -140,8 +141,10 @@ class Delivery:
             self._publish(loaded)
 
     async def _on_failure(self, slot: Slot, error: KitharaError) -> None:
-        if isinstance(error, Cancelled):
+        if isinstance(error, (Cancelled, Interrupted)):  # another has its place
             slot.state = State.FAILED
+            if slot.store.status == "active":
+                slot.store.fail(error)
             return
         worthless = isinstance(error, _ABOUT_THE_BYTES)
         heard = slot.taken and slot.store.total > 0
@@ -151,12 +154,8 @@ class Delivery:
         if isinstance(error, HttpStatus) and error.status in (401, 403) and await self._with_new_address(slot):
             return
         self._publish(SegmentGivenUp(index=slot.index, variant=slot.variant, error=error))
-        if slot in self._program.chain and not heard:
-            other = await self._other(slot.excluded | {slot.variant})
-            if other is not None:
-                with self._lock:
-                    if self._program.replace(slot, other, "failover"):
-                        return
+        if not heard and await self._replaced(slot):
+            return
         slot.state = State.FAILED
         gone = isinstance(error, HttpStatus) and error.status in (404, 410)
         try:  # what the cache keeps is settled before the listener hears of it, and may leave
@@ -166,6 +165,25 @@ class Delivery:
             pass  # it is never taken for whole anyway
         finally:
             slot.store.fail(error)
+
+    async def init_failed(self, section: InitSection, error: KitharaError) -> None:
+        """Tell whoever waits for *section*, which *error* keeps away: to ask again where another variant stands in."""
+        with self._lock:
+            slot = next((slot for slot in self._program.chain if slot.init is section), None)
+        replaced = slot is not None and await self._replaced(slot)
+        if slot is not None:
+            self._publish(SegmentGivenUp(index=slot.index, variant=slot.variant, error=error))
+        section.store.fail(Interrupted("another variant stands in; ask for the segment again") if replaced else error)
+
+    async def _replaced(self, slot: Slot) -> bool:
+        """Let another variant stand in for *slot*, which is to be heard; False where none can."""
+        if slot not in self._program.chain:
+            return False
+        other = await self._other(slot.variant, slot.excluded | {slot.variant})
+        if other is None:
+            return False
+        with self._lock:
+            return self._program.replace(slot, other, "failover")
 
     async def _renew(self, slot: Slot, error: KitharaError) -> None:
         """Let *slot* be fetched once more, with a key that is asked for again. Who waits in an empty store goes on."""
@@ -198,14 +216,14 @@ class Delivery:
             slot.state = State.PENDING
         return True
 
-    async def _other(self, tried: frozenset[int]) -> int | None:
-        """The best variant not *tried* whose playlist can be had."""
+    async def _other(self, failed: int, tried: frozenset[int]) -> int | None:
+        """The best variant instead of *failed*, not *tried*, whose playlist can be had."""
         choice = self._program.choice
         if choice.mode != "auto":
             return None
         with self._lock:
-            candidates = choice.available(self._loop.time(), tried)
-        for variant in reversed(candidates):
+            candidates = choice.instead_of(failed, self._loop.time(), tried)
+        for variant in candidates:
             await self._have(variant)
             if variant in self._catalogue.timelines:
                 return variant

@@ -80,6 +80,7 @@ class Engine:
             offline=offline,
             local=local,
             changed=self._wake.set,
+            failed=lambda section, error: self._delivery.init_failed(section, error),
         )
         self._shelf = shelf
         self._options = options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from .._core.resource import Resource
 from ..errors import KitharaError, OfflineMiss
@@ -27,6 +27,7 @@ class Fetcher:
         offline: Whether nobody may be asked.
         local: As for `Documents`.
         changed: Called when an init section has come, or cannot.
+        failed: Called with an init section that cannot be had, and why; ends its store.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Fetcher:
         offline: bool,
         local: LocalTree | None,
         changed: Callable[[], None],
+        failed: Callable[[InitSection, KitharaError], Awaitable[None]],
     ) -> None:
         self._client = client
         self._documents = documents
@@ -47,6 +49,7 @@ class Fetcher:
         self._offline = offline
         self._local = local
         self._changed = changed
+        self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._commits: set[asyncio.Task[None]] = set()
 
@@ -111,7 +114,7 @@ class Fetcher:
             )
             await transfer.run()
         except KitharaError as exc:
-            section.store.fail(exc)
+            await self._failed(section, exc)
         finally:
             section.task = None
             self._changed()

@@ -31,6 +31,8 @@ class HlsOptions:
         http: Limits of the HTTP client, or the client itself.
         bus: Where events are published; None: a bus of its own.
         event_capacity: How many events a slow listener keeps.
+        query: Names of query parameters of the playlist's URL that choose another presentation and so are part of its
+            name in the cache; ``("*",)`` for all. By default none is: a signed URL names the same tomorrow.
 
     Raises ValueError for values that make no sense.
     """
@@ -46,6 +48,7 @@ class HlsOptions:
     http: HttpOptions | HttpClient | None = None
     bus: EventBus | None = None
     event_capacity: int = 64
+    query: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.variant != "auto" and not (isinstance(self.variant, int) and self.variant >= 0):
@@ -54,6 +57,8 @@ class HlsOptions:
             raise ValueError("look_ahead and look_ahead_bytes must be positive")
         if self.splice not in ("smooth", "exact"):
             raise ValueError(f"splice={self.splice!r}: expected 'smooth' or 'exact'")
+        if isinstance(self.query, str):
+            raise ValueError(f"query={self.query!r}: expected a tuple of names, ('*',) for all")
         if self.event_capacity < 1:
             raise ValueError(f"event_capacity={self.event_capacity}: must be positive")
 

@@ -99,7 +99,7 @@ class Opening:
         local = LocalTree.of(self._url)
         url, store = (self._url, self._store) if local is None else (local.url, None)
         if local is None:
-            key = ResourceKey.from_url(url, MASTER, credentials=_credentials(self._headers))
+            key = ResourceKey.from_url(url, MASTER, query=options.query, credentials=_credentials(self._headers))
         else:
             key = ResourceKey(AssetId.named(local.url), MASTER, local.url)
             if options.abr.prior_rate is None:  # no link to be careful with

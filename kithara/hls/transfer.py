@@ -191,6 +191,8 @@ class Transfer:
             if self._representation is None or self._representation.total is None:
                 self._representation = body.representation
                 await self._describe(body.representation)
+            if (self.expected or 0) > MAX_SEGMENT:
+                raise TooLarge(f"a segment of {self.expected} bytes", url=self._url)
             place = body.start
             async for chunk in body:
                 skipped = max(0, wanted - place)
