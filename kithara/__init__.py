@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from . import hls as hls
     from . import storage as storage
     from . import stream as stream
+    from . import timeline as timeline
     from .decode import AudioStream as AudioStream
     from .decode import Decoder as Decoder
     from .decode.load import load as load
@@ -63,7 +64,7 @@ _LATER = {
     "load": "decode",
     "probe": "decode",
 }
-_ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream")
+_ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream", "timeline")
 
 __all__ = [
     "AssetStore",

@@ -19,6 +19,7 @@ PACKAGE = Path(kithara.__file__).parent
 # From the top down; a module imports only what stands in a lower row (and its own room).
 LAYERS = (
     ("cli", "fsspec", "batch", "stream"),
+    ("timeline",),
     ("decode",),
     ("opening",),
     ("file", "hls"),

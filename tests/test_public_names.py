@@ -13,7 +13,7 @@ import pytest
 
 import kithara
 
-ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream")
+ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream", "timeline")
 FOUND = [f"kithara.{module.name}" for module in pkgutil.iter_modules(kithara.__path__) if module.name in ROOMS]
 
 

@@ -16,6 +16,7 @@ import kithara
 from ..assets import AssetInfo
 from ..errors import redact_url
 from .access import json_option
+from .completion import ASSET
 from .console import results_console, say_json, size
 
 PREFIX = 4
@@ -71,7 +72,7 @@ def _acting(name: str, text: str, act: Callable[[kithara.AssetStore, str], None]
     """Add the command *name*, which does *act* to each asset it is given."""
 
     @cache.command(name, help=text)
-    @click.argument("assets", nargs=-1, required=True, metavar="ASSET...")
+    @click.argument("assets", type=ASSET, nargs=-1, required=True, metavar="ASSET...")
     @click.pass_context
     def command(ctx: click.Context, assets: tuple[str, ...]) -> None:
         store = _store(ctx)

@@ -15,6 +15,7 @@ import kithara
 
 from ..errors import redact_url
 from .access import Access, access_options, json_option, quiet_option
+from .completion import MEDIA
 from .console import clock, errors_console, say_json, seconds_progress
 from .output import translated, whole
 from .recorder import FLAC_TYPES, SAMPLE_TYPES, Recorder
@@ -26,7 +27,7 @@ BLOCK = 16384
 
 
 @click.command()
-@click.argument("url")
+@click.argument("url", type=MEDIA)
 @click.option("-o", "--output", required=True, help="FILE.wav, FILE.flac, or - for WAV on stdout.")
 @click.option("--samples", type=click.Choice(list(SAMPLE_TYPES)), default="int16", show_default=True)
 @click.option("--rate", type=click.IntRange(min=1), help="Resample to so many frames a second.")

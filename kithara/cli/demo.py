@@ -19,15 +19,19 @@ from rich.markup import escape
 
 import kithara
 
-from . import lyre
+from ..timeline import Timeline
+from . import adaptive, lyre
 from .access import json_option
 from .console import bytes_progress, errors_console, results_console, say_json, size, sparse_bar, total
 from .origin import Origin
 from .output import folder, translated
+from .pictures import can_draw, draw, picture_option
+from .pictures import show as sparklines
 from .recorder import SAMPLE_TYPES, Recorder
 
 SONG, LATE_INDEX = "lyre.flac", "lyre.m4a"
 NEAR_END = 0.9
+PICTURE, TITLE = "adaptive.png", "An adaptive stream; its link falls to a tenth, and recovers"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,6 +56,11 @@ class Show:
     quiet: bool
     steps: list[Step] = field(default_factory=list)
 
+    @property
+    def failed(self) -> list[str]:
+        """The names of what went wrong."""
+        return [step.name for step in self.steps if step.wrong]
+
     @contextmanager
     def step(self, name: str, reader: kithara.SyncReader | None = None) -> Iterator[Step]:
         """Measure the block as one step; *reader* shows which parts are here after it."""
@@ -59,7 +68,7 @@ class Show:
         mark, started = self.origin.mark(), time.monotonic()
         yield step
         step.seconds = time.monotonic() - started
-        step.fetched, step.requests = mark.sent, len(mark.requests)
+        step.fetched, step.requests = step.fetched or mark.sent, step.requests or len(mark.requests)
         if reader is not None:
             step.here = sparse_bar(reader.available_ranges(), reader.length)
         self.steps.append(step)
@@ -73,19 +82,29 @@ class Show:
     type=click.Path(file_okay=False, path_type=Path),
     default="demo-out",
     show_default=True,
-    help="Folder for the WAV.",
+    help="Folder for the WAV and the picture.",
 )
 @click.option("--rate", type=click.IntRange(min=10_000), default=1_000_000, show_default=True, help="Bytes a second.")
 @click.option(
     "--delay", type=click.FloatRange(min=0), default=0.03, show_default=True, help="Seconds before an answer."
 )
 @click.option("--seconds", type=click.IntRange(min=5), default=60, show_default=True, help="Length of the music.")
+@click.option(
+    "--play",
+    "playing",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    help="Seconds to play an adaptive stream; 0 leaves that out.",
+)
+@picture_option("Where to draw how that went; in the folder by default, if matplotlib is installed.")
 @json_option
-def demo(out: Path, rate: int, delay: float, seconds: int, as_json: bool) -> int:
+def demo(out: Path, rate: int, delay: float, seconds: int, playing: int, picture: Path | None, as_json: bool) -> int:
     """Show the whole path on this machine, without a network.
 
     An origin on loopback serves music made here over a throttled link. It is opened by URL, heard before it is here,
-    sought near its end, decoded to a WAV file, and played again from the cache with the origin switched off.
+    sought near its end, decoded to a WAV file, and played again from the cache with the origin switched off. Then an
+    adaptive stream plays in real time, into nothing, while the link falls to a tenth and recovers.
     """
     music = lyre.melody(seconds)
     bodies = {SONG: lyre.flac(music), LATE_INDEX: lyre.m4a(music)}
@@ -107,8 +126,15 @@ def demo(out: Path, rate: int, delay: float, seconds: int, as_json: bool) -> int
         origin.switch_off()
         with kithara.AssetStore(cache) as store:
             _offline(show, store, origin.url(SONG), music)
+    timeline = _adaptive(show, music, playing) if playing else None
     sent = sum(request.sent for request in origin.requests if request.path == f"/{SONG}")
-    return _verdict(show, wav, sent, len(bodies[SONG]), as_json=as_json)
+    if timeline is not None and picture is None and can_draw():
+        picture = out / PICTURE
+    if timeline is not None and picture is not None:
+        draw(timeline, picture, TITLE)
+    if as_json:
+        return _report(show, timeline, sent, len(bodies[SONG]))
+    return _verdict(show, timeline, wav, picture, sent, len(bodies[SONG]))
 
 
 def _online(show: Show, store: kithara.AssetStore, url: str, music: npt.NDArray[np.int16], wav: Path) -> None:
@@ -170,6 +196,17 @@ def _offline(show: Show, store: kithara.AssetStore, url: str, music: npt.NDArray
         step.here = sparse_bar(reader.available_ranges(), reader.length)
 
 
+def _adaptive(show: Show, music: npt.NDArray[np.int16], seconds: int) -> Timeline:
+    bodies = lyre.hls(np.resize(music, ((seconds + adaptive.MORE) * lyre.RATE, 2)), adaptive.RATES, adaptive.SEGMENT)
+    with show.step(f"{seconds} s, the link falls to a tenth") as step:
+        timeline = adaptive.play(bodies, seconds, quiet=show.quiet)
+        verdict = adaptive.judge(timeline)
+        step.wrong, step.note = not verdict.well, str(verdict)
+        step.fetched = timeline.received
+        step.requests = len(timeline.fetched)
+    return timeline
+
+
 def _check(step: Step, heard: npt.NDArray[Any], expected: npt.NDArray[Any]) -> None:
     step.wrong = not np.array_equal(heard, expected)
     count = "1 frame" if len(heard) == 1 else f"{len(heard)} frames"
@@ -186,12 +223,28 @@ def _print(console: Console, step: Step) -> None:
     console.print(f"  [dim]{escape(shown)}[/]", soft_wrap=True)
 
 
-def _verdict(show: Show, wav: Path, sent: int, length: int, *, as_json: bool) -> int:
-    failed = [step.name for step in show.steps if step.wrong]
-    if as_json:
-        say_json({"steps": [asdict(step) for step in show.steps], "length": length, "sent": sent, "failed": failed})
-    else:
-        show.console.print(f"\nThe origin sent {size(sent)} for {size(length)}. The sound is in {escape(str(wav))}.")
-    if failed:
-        errors_console().print(f"wrong samples in: {', '.join(failed)}", style="bold red")
+def _verdict(show: Show, timeline: Timeline | None, wav: Path, picture: Path | None, sent: int, length: int) -> int:
+    if timeline is not None:
+        show.console.print()
+        sparklines(timeline, show.console)
+    show.console.print(f"\nThe origin sent {size(sent)} for {size(length)}. The sound is in {escape(str(wav))}.")
+    if timeline is not None and picture is not None:
+        show.console.print(f"How the adaptive stream went is drawn in {escape(str(picture))}.")
+    elif timeline is not None:
+        show.console.print("To have the adaptive stream drawn: pip install 'kithara\\[pictures]'.")
+    if failed := show.failed:
+        errors_console().print(f"wrong: {', '.join(failed)}", style="bold red")
     return 1 if failed else 0
+
+
+def _report(show: Show, timeline: Timeline | None, sent: int, length: int) -> int:
+    say_json(
+        {
+            "steps": [asdict(step) for step in show.steps],
+            "length": length,
+            "sent": sent,
+            "adaptive": None if timeline is None else timeline.summary(),
+            "failed": show.failed,
+        }
+    )
+    return 1 if show.failed else 0

@@ -19,6 +19,7 @@ import kithara
 
 from ..errors import KitharaError, redact_url
 from .access import Access, access_options, json_option, quiet_option
+from .completion import MEDIA
 from .console import bytes_progress, error_record, errors_console, say_error, say_json, size, sparse_bar, total
 from .output import folder, translated, whole
 
@@ -37,7 +38,7 @@ class Fetched:
 
 
 @click.command()
-@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.argument("urls", type=MEDIA, nargs=-1, required=True, metavar="URL...")
 @click.option("--export", type=click.Path(file_okay=False, path_type=Path), help="Also copy each file to this folder.")
 @click.option("--refresh", is_flag=True, help="Ask the server whether a cached file is still the same.")
 @access_options

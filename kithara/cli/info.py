@@ -14,6 +14,7 @@ import kithara
 
 from ..errors import redact_url
 from .access import Access, access_options, json_option
+from .completion import MEDIA
 from .console import clock, results_console, say_json, size, total
 
 COLUMNS = 64
@@ -22,7 +23,7 @@ HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
 @click.command()
-@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.argument("urls", type=MEDIA, nargs=-1, required=True, metavar="URL...")
 @click.option("--waveform", is_flag=True, help="Draw it, too, which takes decoding it all.")
 @access_options
 @json_option

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import av
+import av.container
 import numpy as np
 import numpy.typing as npt
 
@@ -55,15 +61,49 @@ def flac(samples: npt.NDArray[np.int16]) -> bytes:
     return file.getvalue()
 
 
+def hls(samples: npt.NDArray[np.int16], rates: Sequence[int], segment: int) -> dict[str, bytes]:
+    """*samples* as an HLS presentation, its files by path: AAC of each of *rates* (bits a second), in fragmented MP4.
+
+    Begin with ``master.m3u8``. Segments are of *segment* seconds.
+    """
+    with tempfile.TemporaryDirectory(prefix="kithara-demo-") as name, ThreadPoolExecutor() as pool:
+        folders = [Path(name, f"{rate // 1000}k") for rate in rates]
+        list(pool.map(_pack, itertools.repeat(samples), rates, folders, itertools.repeat(segment)))
+        files = {f"{folder.name}/{path.name}": path.read_bytes() for folder in folders for path in folder.iterdir()}
+    master = ["#EXTM3U", "#EXT-X-VERSION:7"]
+    for folder in folders:
+        largest = max(len(data) for path, data in files.items() if path.startswith(folder.name))
+        master.append(f'#EXT-X-STREAM-INF:BANDWIDTH={largest * 8 // segment},CODECS="mp4a.40.2"')
+        master.append(f"{folder.name}/list.m3u8")
+    return {**files, "master.m3u8": "\n".join([*master, ""]).encode()}
+
+
+def _pack(samples: npt.NDArray[np.int16], rate: int, folder: Path, segment: int) -> None:
+    """Write one variant to *folder*."""
+    folder.mkdir()
+    options = {
+        "hls_time": str(segment),
+        "hls_playlist_type": "vod",
+        "hls_segment_type": "fmp4",
+        "hls_segment_filename": str(folder / "%03d.m4s"),
+    }
+    with av.open(str(folder / "list.m3u8"), "w", format="hls", options=options) as container:
+        _encode(container, samples, rate)
+
+
 def m4a(samples: npt.NDArray[np.int16]) -> bytes:
     """*samples* as AAC in an MP4 whose index stands at the end, as many encoders leave it."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("aac", rate=RATE, layout="stereo", bit_rate=128_000)
-        for start in range(0, len(samples), RATE):
-            block = np.ascontiguousarray(samples[start : start + RATE])
-            frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout="stereo")
-            frame.sample_rate, frame.pts = RATE, start
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        _encode(container, samples, 128_000)
     return file.getvalue()
+
+
+def _encode(container: av.container.OutputContainer, samples: npt.NDArray[np.int16], rate: int) -> None:
+    stream = container.add_stream("aac", rate=RATE, layout="stereo", bit_rate=rate, options={"aac_coder": "fast"})
+    for start in range(0, len(samples), RATE):
+        block = np.ascontiguousarray(samples[start : start + RATE])
+        frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout="stereo")
+        frame.sample_rate, frame.pts = RATE, start
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))

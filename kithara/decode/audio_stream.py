@@ -275,6 +275,11 @@ class AudioStream:
         return self._worker.seek(round(seconds * self.spec.rate), exact=exact)
 
     @property
+    def source(self) -> Any:
+        """What is decoded: the file object, or the segments of a presentation, that it was given or has opened."""
+        return self._worker.decoder.source
+
+    @property
     def position(self) -> float:
         """Seconds of what was read."""
         newest = self._ring.epoch

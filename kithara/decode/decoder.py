@@ -123,6 +123,11 @@ class Decoder:
         return self._engine.gapless
 
     @property
+    def source(self) -> Any:
+        """What it reads: the file object, or the segments of a presentation, that it was given or has opened."""
+        return self._input.reader
+
+    @property
     def media(self) -> MediaInfo:
         """Codec, container and what else was found; `MediaInfo.duration_estimate` is a guess and says so."""
         track, length = self._engine.demuxer.track, self._view.length

@@ -21,7 +21,6 @@ from ..errors import (
     Unsupported,
 )
 from .catalogue import Catalogue
-from .events import SegmentGivenUp, SegmentLoaded
 from .fetcher import Fetcher
 from .program import Program
 from .slots import InitSection, Shelf, Slot, State
@@ -124,7 +123,7 @@ class Delivery:
                 return False
         if transfer is not None:
             self._learn(slot, transfer.received, aborted=True)
-        self._publish(SegmentGivenUp(index=slot.index, variant=slot.variant, error=None))
+        self._publish(slot.given_up(None, self._loop.time()))
         return True
 
     def _learn(self, slot: Slot, size: int, *, aborted: bool) -> None:
@@ -137,8 +136,7 @@ class Delivery:
         with self._lock:
             self._program.choice.feed(size, seconds, latency, variant=slot.variant, aborted=aborted)
         if not aborted:
-            loaded = SegmentLoaded(index=slot.index, variant=slot.variant, size=size, seconds=seconds, cached=False)
-            self._publish(loaded)
+            self._publish(slot.loaded(size, seconds, cached=False))
 
     async def _on_failure(self, slot: Slot, error: KitharaError) -> None:
         if isinstance(error, (Cancelled, Interrupted)):  # another has its place
@@ -153,7 +151,7 @@ class Delivery:
             return
         if isinstance(error, HttpStatus) and error.status in (401, 403) and await self._with_new_address(slot):
             return
-        self._publish(SegmentGivenUp(index=slot.index, variant=slot.variant, error=error))
+        self._publish(slot.given_up(error, self._loop.time()))
         if not heard and await self._replaced(slot):
             return
         slot.state = State.FAILED
@@ -172,7 +170,7 @@ class Delivery:
             slot = next((slot for slot in self._program.chain if slot.init is section), None)
         replaced = slot is not None and await self._replaced(slot)
         if slot is not None:
-            self._publish(SegmentGivenUp(index=slot.index, variant=slot.variant, error=error))
+            self._publish(slot.given_up(error, self._loop.time()))
         section.store.fail(Interrupted("another variant stands in; ask for the segment again") if replaced else error)
 
     async def _replaced(self, slot: Slot) -> bool:

@@ -188,6 +188,11 @@ class Engine:
         """Counts the seeks."""
         return self.program.epoch
 
+    def available_ranges(self) -> list[tuple[float, float]]:
+        """The parts that are whole, from the segment that the listener has, in seconds."""
+        with self._lock:
+            return [(slot.start, slot.stop) for slot in self.program.chain if slot.state is State.DONE]
+
     def at(self, seconds: float) -> Slot | None:
         """The slot that sounds at *seconds*, of a new epoch; None past the end."""
         with self._lock:

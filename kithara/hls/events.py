@@ -29,10 +29,15 @@ class VariantApplied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentLoaded:
-    """A segment is whole. *cached* ones say nothing about the network."""
+    """A segment is whole: the part of the presentation from second *start* to *stop*, of *size* bytes.
+
+    It came in *seconds*. *cached* ones say nothing about the network.
+    """
 
     index: int
     variant: int
+    start: float
+    stop: float
     size: int
     seconds: float
     cached: bool
@@ -40,8 +45,15 @@ class SegmentLoaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentGivenUp:
-    """The download of a segment was abandoned, or failed with *error*; another variant may replace it."""
+    """The download of a segment was abandoned, or failed with *error*; another variant may replace it.
+
+    *size* bytes of the part from second *start* to *stop* had come in *seconds*. An *index* of -1 is the playlist's.
+    """
 
     index: int
     variant: int
     error: Exception | None
+    start: float = 0.0
+    stop: float = 0.0
+    size: int = 0
+    seconds: float = 0.0

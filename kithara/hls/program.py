@@ -13,7 +13,7 @@ from .._core.resource import MemoryResource
 from ..errors import Interrupted, KitharaError
 from .catalogue import Catalogue
 from .choice import Choice, Mode
-from .events import SegmentLoaded, VariantApplied, VariantDecided
+from .events import VariantApplied, VariantDecided
 from .ladder import HlsVariant
 from .model import MediaSegment
 from .slots import Shelf, Slot, State
@@ -170,8 +170,7 @@ class Program:
         media = self._variants[variant].media(timeline.segment(index).uri)
         slot = self._shelf.slot(timeline, variant, index, media)
         if slot.state is State.DONE:
-            size = slot.store.length or 0
-            self._publish(SegmentLoaded(index=index, variant=variant, size=size, seconds=0.0, cached=True))
+            self._publish(slot.loaded(slot.store.length or 0, 0.0, cached=True))
         return slot
 
     def replace(self, slot: Slot, variant: int, reason: str) -> bool:

@@ -75,6 +75,10 @@ class HlsSession:
         timeline = self._timeline()
         return timeline.stop if timeline.playlist.ended else None
 
+    def available_ranges(self) -> list[tuple[float, float]]:
+        """The parts that are here from where the listener is, each from second to second, one behind the other."""
+        return self._engine.available_ranges()
+
     def set_variant(self, variant: int | Literal["auto"]) -> None:
         """Play *variant* from the next segment on; ``"auto"``: let the network decide.
 

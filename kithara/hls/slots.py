@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from .._core.resource import MemoryResource, Resource
 from ..assets import AssetId, AssetStore, ResourceKey
-from ..errors import Busy, StoreError, redact_url
+from ..errors import Busy, KitharaError, StoreError, redact_url
 from ..media import MediaInfo
 from ..source import Segment
+from .events import SegmentGivenUp, SegmentLoaded
 from .model import Init, MediaSegment
 from .names import init_name, segment_name
 from .timeline import Timeline
@@ -67,6 +68,32 @@ class Slot:
     def settled(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in (State.DONE, State.FAILED)
+
+    def loaded(self, size: int, seconds: float, *, cached: bool) -> SegmentLoaded:
+        """The event that tells that it is whole."""
+        return SegmentLoaded(
+            index=self.index,
+            variant=self.variant,
+            start=self.start,
+            stop=self.stop,
+            size=size,
+            seconds=seconds,
+            cached=cached,
+        )
+
+    def given_up(self, error: KitharaError | None, now: float) -> SegmentGivenUp:
+        """The event that tells that it will not be whole, *now* by the loop's clock."""
+        transfer = self.transfer
+        answered = None if transfer is None else transfer.answered
+        return SegmentGivenUp(
+            index=self.index,
+            variant=self.variant,
+            error=error,
+            start=self.start,
+            stop=self.stop,
+            size=0 if transfer is None else transfer.received,
+            seconds=0.0 if answered is None else now - answered,
+        )
 
     def as_segment(self, epoch: int) -> Segment:
         """What a decoder is given."""

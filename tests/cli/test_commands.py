@@ -523,7 +523,20 @@ def test_playing_a_playlist_shows_its_variant(
 
 
 def test_the_demo_shows_that_it_works(environment: dict[str, str], tmp_path: Path) -> None:
-    arguments = ["demo", "--seconds", "5", "--rate", "2000000", "--delay", "0.005", "--out", "shown", "--json"]
+    arguments = [
+        "demo",
+        "--seconds",
+        "5",
+        "--rate",
+        "2000000",
+        "--delay",
+        "0.005",
+        "--play",
+        "0",
+        "--out",
+        "shown",
+        "--json",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "kithara", *arguments],
         cwd=tmp_path,
