@@ -531,6 +531,8 @@ cdef class SyncReader:
         """Raise what a negative *answer* of a nogil read of *size* bytes means. The GIL is held."""
         cdef int64_t position = kt_load(&self.position)
         if answer < 0:
+            if kt_load(&self.level.closed):  # whatever its close did to the store meanwhile
+                answer = -CLOSED
             raise_outcome(self._store, <Outcome>(-answer), position, position + size)
         return 0
 

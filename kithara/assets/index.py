@@ -6,6 +6,7 @@ caller: a broken file is renamed aside and begun anew, and where none can be kep
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -335,6 +336,11 @@ class Index:
             if row.name not in seen:
                 self.drop(row.name)
 
+    def __del__(self) -> None:
+        db = getattr(self, "_db", None)
+        if db is not None:
+            db.close()  # SQLite's own would warn, from Python 3.13 on
+
     def close(self) -> None:
         """Write what is due and close the file. Asked afterwards, it knows nothing."""
         with self._lock:
@@ -391,4 +397,10 @@ def _after_fork_in_child() -> None:
         index._forget()
 
 
+def _close_at_exit() -> None:
+    for index in list(_indexes):
+        index.close()
+
+
 os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_close_at_exit)

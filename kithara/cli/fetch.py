@@ -17,7 +17,10 @@ from rich.progress import Progress, TaskID
 
 import kithara
 
+from .._core.chain import Chain
 from ..errors import KitharaError, redact_url
+from ..events import Subscription
+from ..hls import SegmentLoaded
 from .access import Access, access_options, json_option, quiet_option
 from .completion import MEDIA
 from .console import bytes_progress, error_record, errors_console, say_error, say_json, size, sparse_bar, total
@@ -39,7 +42,11 @@ class Fetched:
 
 @click.command()
 @click.argument("urls", type=MEDIA, nargs=-1, required=True, metavar="URL...")
-@click.option("--export", type=click.Path(file_okay=False, path_type=Path), help="Also copy each file to this folder.")
+@click.option(
+    "--export",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also copy each file to this folder; of a playlist, all variants to a folder in it that any player plays.",
+)
 @click.option("--refresh", is_flag=True, help="Ask the server whether a cached file is still the same.")
 @access_options
 @json_option
@@ -83,6 +90,8 @@ def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, prog
     name = _name(url)
     path = None if export is None else folder(export) / name
     with access.open(url, refresh=refresh) as reader:
+        if path is not None and isinstance(reader.store, Chain):  # one variant's bytes would be no presentation
+            return _fetch_presentation(url, access, path.with_suffix(""), progress)
         spans = reader.available_ranges()
         cached = total(spans)
         bar = sparse_bar(spans, reader.length)
@@ -97,6 +106,42 @@ def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, prog
         seconds=round(time.monotonic() - started, 3),
         exported=None if path is None else str(path),
     )
+
+
+def _fetch_presentation(url: str, access: Access, path: Path, progress: Progress) -> Fetched:
+    """Export the HLS presentation at *url*: the folder *path* holds all of it once its master playlist is there."""
+    started = time.monotonic()
+    task = progress.add_task(escape(path.name), total=None, map="")
+    length = 0
+    cached: dict[tuple[int, int], int] = {}
+    with access.open_media(url) as segments:
+        assert not isinstance(segments, kithara.SyncReader)  # it was a playlist a moment ago
+        events = segments.events.subscribe()
+        for name, data in segments.session.exported():
+            folder((path / name).parent)
+            with _exported(path / name) as copy:
+                assert copy is not None
+                for piece in data:
+                    copy(memoryview(piece))
+                    length += len(piece)
+                    _note_cached(events, cached)
+                    progress.update(task, completed=length)
+    _note_cached(events, cached)
+    progress.update(task, completed=length, total=length)
+    return Fetched(
+        url=redact_url(url),
+        length=length,
+        cached=sum(cached.values()),
+        seconds=round(time.monotonic() - started, 3),
+        exported=str(path),
+    )
+
+
+def _note_cached(events: Subscription, cached: dict[tuple[int, int], int]) -> None:
+    """Add the sizes of the segments that were in the cache already, by variant and index, as the *events* tell."""
+    while (event := events.get_nowait()) is not None:
+        if isinstance(event, SegmentLoaded) and event.cached:
+            cached[event.variant, event.index] = event.size
 
 
 def _read_through(

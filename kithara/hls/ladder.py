@@ -41,7 +41,7 @@ class HlsVariant:
     def media(self, uri: str) -> MediaInfo | None:
         """What a segment at *uri* of this variant is, by codecs and suffix."""
         by_suffix = from_suffix(uri)
-        sounding = ",".join(_audio_codecs(self.codecs))
+        sounding = ",".join(audio_codecs(self.codecs))
         told = from_content_type(f'audio/mp4; codecs="{sounding}"') if sounding else None
         if told is None or told.codec is None:
             return by_suffix
@@ -87,9 +87,10 @@ def _rendition(master: MasterPlaylist, variant: Variant, language: str | None) -
 
 
 def _is_audible(variant: Variant, rendition: Rendition | None) -> bool:
-    return rendition is not None or variant.codecs is None or bool(_audio_codecs(variant.codecs))
+    return rendition is not None or variant.codecs is None or bool(audio_codecs(variant.codecs))
 
 
-def _audio_codecs(codecs: str | None) -> list[str]:
+def audio_codecs(codecs: str | None) -> list[str]:
+    """Those of *codecs* that are neither pictures nor text."""
     names = [name.strip() for name in (codecs or "").split(",")]
     return [name for name in names if name and not name.lower().startswith((*_VIDEO, *_TEXT))]

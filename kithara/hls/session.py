@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Literal, Self
 
@@ -14,6 +14,7 @@ from ..io import CHUNK, SyncReaderParams, iterate, wait_range
 from ..portal import portal
 from ..source import Segment
 from .engine import Engine
+from .export import exported
 from .ladder import HlsVariant
 from .listening import HlsSegments
 from .slots import Slot
@@ -174,6 +175,15 @@ class HlsSession:
         """The segments for a decoder's thread."""
         self._check()
         return HlsSegments(self, self._engine)
+
+    def exported(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """All variants, decrypted, as files of a folder that any HLS player plays: name and bytes of each.
+
+        For a thread: waits as it goes. What a playlist names comes before it. Take the bytes of a file before the next.
+        Raises Unsupported where the presentation may grow, and whatever keeps a part of it from being had.
+        """
+        self._check()
+        return exported(self._engine, self.url)
 
     def events(self) -> Subscription:
         """What happens from now on: ``async for event in session.events()``."""

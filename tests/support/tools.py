@@ -16,6 +16,7 @@ PACKAGES = {
     "opusenc": "opus-tools",
     "oggenc": "vorbis-tools",
     "strace": "strace",
+    "node": "nodejs",
 }
 
 
