@@ -47,6 +47,9 @@ GLANCE_EVERY = 0.05
 PROGRESS_EVERY = 0.25
 """Seconds between two `Progress` events, at least."""
 
+TURN = 1.0
+"""Seconds of bytes that a transfer for one who waits may have for itself while another waits for a transfer at all."""
+
 STALLED_AFTER = 2.0
 """Seconds that somebody waits without a byte before that is told."""
 
@@ -110,6 +113,7 @@ class _Transfer:
     in_order: bool  # not for somebody's sake: it brings everything, and holds itself back
     at: int = field(init=False)
     answered: float | None = None
+    tail: bytes = b""  # the last byte that came, which is not given out yet
     call_at: int = ENDLESS  # look again when `at` gets here: the next request is due
     task: asyncio.Task[None] = field(init=False)
 
@@ -149,6 +153,8 @@ class Filler:
         retries: Failures in a row without progress after which it gives up.
         publish: Is told the events.
         finish: Commits the store once it is whole; called in a worker thread.
+        prove: Says, given the last missing byte and its offset, whether the whole is what it should be, by raising;
+            called in a worker thread. While the filler is `sealed`, nobody gets that byte before.
         failing: Awaited with the error before those who wait are told of it: what is to be gone then is gone.
         outgrown: Awaited once when a body without a length has passed `UNBOUNDED`, has filled what room there is, or
             says that it has no end: whether only its last bytes are kept from now on.
@@ -170,6 +176,7 @@ class Filler:
         retries: int = 4,
         publish: Callable[[object], None] = lambda event: None,
         finish: Callable[[], None] | None = None,
+        prove: Callable[[int, bytes], None] = lambda offset, last: None,
         failing: Callable[[BaseException], Awaitable[None]] | None = None,
         outgrown: Callable[[], Awaitable[bool]] | None = None,
         learned: Callable[[], None] = lambda: None,
@@ -181,11 +188,13 @@ class Filler:
         self.complete = complete
         self.in_order = in_order
         self.ranges: bool = True
+        self.sealed = False
         self._fetch = fetch
         self._answered = answered
         self._look_ahead = look_ahead
         self._publish = publish
         self._finish = finish or store.commit
+        self._prove = prove
         self._failing = failing
         self._outgrown = outgrown
         self._backoff = Backoff(retries)
@@ -412,7 +421,7 @@ class Filler:
         following = [t.start for t in self._transfers if t.start > position]
         stop = min([position + size, *following] if limit is None else [position + size, limit, *following])
         gap = self.store.next_gap(position, stop)
-        if gap is not None and self._make_room(need):
+        if gap is not None and self._make_room(need, now):
             self._start(position, gap[1], need, now)
 
     def _covering(self, position: int, need: Need) -> _Transfer | None:
@@ -427,7 +436,7 @@ class Filler:
                 return transfer
         return None
 
-    def _make_room(self, need: Need) -> bool:
+    def _make_room(self, need: Need, now: float) -> bool:
         """Have a free slot for *need*, if need be by dropping what is less urgent."""
         if len(self._transfers) < 2:
             return True
@@ -435,7 +444,19 @@ class Filler:
         if victim.need > need and victim.left > READ_OUT:
             self._drop(victim)
             return True
-        return False
+        return need is Need.WAITING and self._take_turn(now)
+
+    def _take_turn(self, now: float) -> bool:
+        """Have a free slot for one who waits while others do, too, once the first of them has had its turn."""
+        served = [transfer for transfer in self._transfers if transfer.answered is not None and not transfer.in_order]
+        first = min(served, key=lambda transfer: transfer.answered or now, default=None)
+        if first is None or first.answered is None or first.left <= READ_OUT:
+            return False  # there will be a place by itself
+        if (left := first.answered + TURN - now) > 0:
+            self._again(left)
+            return False
+        self._drop(first)
+        return True
 
     def _start(self, start: int, stop: int, need: Need, now: float, *, in_order: bool = False) -> None:
         slot = 1 if any(transfer.slot == 0 for transfer in self._transfers) else 0
@@ -496,6 +517,10 @@ class Filler:
                 self._publish(Resumed(offset=transfer.start))
             await self._receive(transfer, body)
             if body.stop is None and transfer.in_order:
+                if transfer.tail:
+                    await asyncio.to_thread(self._prove, transfer.at, transfer.tail)
+                    self.store.write_at(transfer.at, transfer.tail)
+                    transfer.at += 1
                 if transfer.at == 0:
                     raise EmptyBody("the body is empty", operation="fetching")
                 if self.store.length is None:
@@ -508,6 +533,8 @@ class Filler:
                 await self._check_bounds(transfer, len(chunk))
             if len(chunk) > transfer.left:
                 chunk = chunk[: transfer.left]
+            if self.sealed or transfer.tail:
+                chunk = await self._withhold(transfer, chunk)
             try:
                 store.write_at(transfer.at, chunk)
             except NoSpace:  # a cache in memory has a limit that is none for what is not kept; a full disk is full
@@ -530,6 +557,22 @@ class Filler:
                 saving.add_done_callback(self._ended)
             if transfer.at >= transfer.stop and body.stop != transfer.stop:
                 return  # cut short by a waiter further ahead
+
+    async def _withhold(self, transfer: _Transfer, chunk: bytes) -> bytes:
+        """What of *chunk* may be given out now: not the last byte that is missing, before the whole is proven."""
+        store, length = self.store, self.store.length
+        if length is None:  # any byte may be the last
+            chunk = transfer.tail + chunk
+            transfer.tail = chunk[-1:]
+            return chunk[:-1]
+        gap = store.next_gap(0, length)
+        if gap is None or gap[0] < transfer.at or transfer.at + len(chunk) < gap[1]:
+            return chunk
+        if store.next_gap(gap[1], length) is None:
+            last = gap[1] - 1 - transfer.at
+            store.write_at(transfer.at, chunk[:last])
+            await asyncio.to_thread(self._prove, transfer.at + last, chunk[last : last + 1])
+        return chunk
 
     async def _check_bounds(self, transfer: _Transfer, size: int) -> None:
         """Wait until *size* bytes more are asked for, and there is room for them."""

@@ -16,8 +16,8 @@ from .assets import AssetStore
 from .errors import NetTimeout
 from .events import EventBus, Subscription
 from .file import FileOptions, FileSource
-from .file.request import Request
 from .file.options import Revalidate
+from .file.request import Request
 from .io import SyncReaderParams
 from .media import MediaInfo, from_suffix
 from .net import HttpClient, HttpOptions

@@ -86,6 +86,7 @@ class Download:
         self._changed = changed
         self._sessions: list[tuple[EventBus, FileOptions]] = []
         self._digests: set[str] = set()
+        self._proven: set[str] = set()
         self._filler: Filler | None = None
         self._failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
@@ -142,6 +143,7 @@ class Download:
     def _adjust(self) -> None:
         if self._filler is not None and self._sessions:
             self._filler.complete = self._is_to_complete()
+            self._filler.sealed = bool(self._digests)
             self._filler.look()
 
     def _is_to_complete(self) -> bool:
@@ -164,10 +166,12 @@ class Download:
             retries=self.client.options.retries,
             publish=self.publish,
             finish=self._finish,
+            prove=self._prove,
             failing=self._failing,
             outgrown=self._outgrown,
             learned=self._learned,
         )
+        self._filler.sealed = bool(self._digests)
         self._task = asyncio.get_running_loop().create_task(self._run(self._filler))
 
     async def first_answer(self) -> None:
@@ -211,7 +215,8 @@ class Download:
             self._settle_first(None)
         elif self.resource.status == "failed":
             error = self._error()
-            self.publish(Failed(error=error))
+            if self._failure is None:
+                self.publish(Failed(error=error))
             self._settle_first(error)
         self._tell_phase()
 
@@ -224,6 +229,7 @@ class Download:
             await self.discard()
         else:
             await self._keep()
+        self.publish(Failed(error=error))  # before the readers get it, who may close at once
 
     async def _keep(self) -> None:
         """Let the next session go on from what is here, if anything is."""
@@ -338,8 +344,14 @@ class Download:
 
     def _finish(self) -> None:
         """Commit what is whole, if it has the digests asked for. Runs in a worker thread."""
-        prove(self.resource, self._digests)
+        prove(self.resource, self._digests - self._proven)
         self.resource.commit()
+
+    def _prove(self, offset: int, last: bytes) -> None:
+        """Check the whole, whose *last* byte is still to come, before anybody sees its end. In a worker thread."""
+        digests = set(self._digests)
+        prove(self.resource, digests, offset, last)
+        self._proven |= digests
 
     def _told_media(self) -> MediaInfo | None:
         """What first bytes, type and suffix say, in this order of trust."""

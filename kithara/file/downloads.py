@@ -223,7 +223,9 @@ def _open_resource(request: Request, fresh: bool) -> Resource:
     key = request.key
     resource = request.store.supersede(key) if fresh else request.store.open_streaming(key)
     resource.label = redact_url(request.url)
-    if resource.status == "committed" and request.options.sha256 is not None:
+    length = resource.length
+    whole = length is not None and resource.next_gap(0, length) is None
+    if whole and request.options.sha256 is not None:
         try:
             prove(resource, {request.options.sha256.lower()})
         except CacheCorrupt as exc:

@@ -46,8 +46,11 @@ def validators(known: Representation) -> Validators:
     )
 
 
-def prove(resource: Resource, digests: set[str]) -> None:
+def prove(resource: Resource, digests: set[str], missing: int = -1, byte: bytes = b"") -> None:
     """Check the whole *resource* against SHA-256 *digests*, in hexadecimal. Reads all of it.
+
+    Args:
+        missing: The offset of the one *byte* that is not in it yet.
 
     Raises:
         CacheCorrupt: it has another.
@@ -57,9 +60,15 @@ def prove(resource: Resource, digests: set[str]) -> None:
     whole = hashlib.sha256()
     piece = bytearray(1 << 20)
     offset = 0
-    while size := resource.read_at(offset, piece):
+    while True:
+        size = resource.read_at(offset, piece)
         whole.update(memoryview(piece)[:size])
         offset += size
+        if offset == missing:
+            whole.update(byte)
+            offset += 1
+        elif not size:
+            break
     for digest in digests:
         if digest != whole.hexdigest():
             raise CacheCorrupt(

@@ -181,12 +181,15 @@ def test_a_negative_position_is_no_place(store):
         assert 0 == reader.tell()
 
 
-def test_a_wrong_digest_is_not_kept_but_what_came_can_be_read(store):
+def test_a_wrong_digest_is_an_error_at_the_end_and_what_came_before_it_can_be_read(store):
     options = kithara.FileOptions(sha256="0" * 64)
     with Origin({"a": DATA}) as origin:
         with kithara.open(origin.url("a"), store=store, options=options) as reader:
-            assert DATA == reader.read()
-            eventually(lambda: "failed" == reader.status)
+            with pytest.raises(kithara.errors.CacheCorrupt):
+                reader.read()
+            assert "failed" == reader.status
+            reader.seek(0)
+            assert DATA[:-1] == reader.read(len(DATA) - 1)
         assert [] == store.assets()
 
 
