@@ -21,7 +21,7 @@ class FileOptions:
         complete: Whether, when nothing wanted is missing, the rest is fetched too as long as a session is open. Without
             a cache it never is.
         sha256: The digest in hexadecimal that the whole must have. Nobody gets the last byte of another, but
-            `CacheCorrupt`, and another is not kept.
+            `CacheCorrupt`, and it is not kept.
         revalidate: When a cached whole is asked about at the server: never, always, or when older than so many seconds.
         bus: Where events are published; None: a bus of its own.
         event_capacity: How many events a slow listener keeps.

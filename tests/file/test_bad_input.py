@@ -12,6 +12,7 @@ from support.waiting import eventually
 import kithara
 from kithara.cli.origin import Origin
 from kithara.errors import (
+    CacheCorrupt,
     ConnectFailed,
     EmptyBody,
     HttpStatus,
@@ -185,7 +186,7 @@ def test_a_wrong_digest_is_an_error_at_the_end_and_what_came_before_it_can_be_re
     options = kithara.FileOptions(sha256="0" * 64)
     with Origin({"a": DATA}) as origin:
         with kithara.open(origin.url("a"), store=store, options=options) as reader:
-            with pytest.raises(kithara.errors.CacheCorrupt):
+            with pytest.raises(CacheCorrupt):
                 reader.read()
             assert "failed" == reader.status
             reader.seek(0)
