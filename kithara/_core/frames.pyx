@@ -382,15 +382,21 @@ def ogg_crc(const uint8_t[::1] page not None):
 
 # ── MPEG transport stream ─────────────────────────────────────────────────────────────────────────────────────────
 
-def ts_payload(const uint8_t[::1] data not None, int pid):
-    """The elementary stream of *pid* in *data*, which is whole 188-byte packets.
+def ts_payload(const uint8_t[::1] data not None, int pid, int counter):
+    """The elementary stream of *pid* in *data*, which is 188-byte packets, up to where one is missing or damaged.
+
+    Args:
+        counter: What the next packet's continuity counter must be (ISO 13818-1, 2.4.3.3); -1 if any will do, -2 if all
+            will: then damaged packets are passed over, and nothing ends the walk.
 
     Returns:
-        ``(bytes, marks, damaged)``: the payload without PES headers; ``(offset in it, PTS or None, offset of the TS
-        packet in data)`` where each PES begins; how many packets had no sync byte.
+        ``(bytes, marks, used, counter, whole)``: the payload without PES headers; ``(offset in it, PTS or None, offset
+        of the TS packet in data)`` where each PES begins; how much of *data* was walked; what to hand back in; and
+        whether nothing was missing. Where something was, *used* is where to look for the next packet.
     """
     cdef Py_ssize_t n = data.shape[0] // 188 * 188, at = 0, p, stop, head_length
-    cdef int damaged = 0
+    cdef bint watched = counter > -2, jumps
+    cdef int number
     cdef const uint8_t* t
     cdef bytearray out = bytearray()
     cdef list marks = []
@@ -398,9 +404,19 @@ def ts_payload(const uint8_t[::1] data not None, int pid):
     while at < n:
         t = &data[at]
         if t[0] != 0x47:
-            damaged += 1
+            if watched:
+                return bytes(out), marks, at, -1, False
         elif ((t[1] & 0x1F) << 8 | t[2]) == pid and t[3] & 0x10 and not t[1] & 0x80:
             p = 4 + (1 + t[4] if t[3] & 0x20 else 0)
+            number = t[3] & 15
+            if watched:
+                jumps = t[3] & 0x20 and t[4] > 0 and t[5] & 0x80
+                if counter >= 0 and number != counter and not jumps:
+                    if number == (counter - 1) & 15:  # sent twice, as is allowed
+                        at += 188
+                        continue
+                    return bytes(out), marks, at, -1, False
+                counter = (number + 1) & 15
             stop = 188
             if p < stop:
                 if t[1] & 0x40 and p + 9 <= stop and t[p] == 0 and t[p + 1] == 0 and t[p + 2] == 1:
@@ -415,4 +431,4 @@ def ts_payload(const uint8_t[::1] data not None, int pid):
                 if p < stop:
                     out += data[at + p:at + stop]
         at += 188
-    return bytes(out), marks, damaged
+    return bytes(out), marks, n, counter, True

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 import av
 import av.error
+import numpy as np
 from av import AudioFrame
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.plane import AudioPlane
@@ -124,6 +125,13 @@ class Codec:
     def conform(self, rate: int, channels: int) -> None:
         """Give frames of *rate* and *channels* from now on, converted if the stream has others."""
 
+    def mixed(self, frame: Any, channels: int) -> Frame | None:
+        """*frame* with another number of channels and as many samples, in float planes; None where that is not done."""
+        return None
+
+    def cut(self, skip: int = 0, limit: int | None = None) -> None:
+        """Leave out the next *skip* frames that it emits, and after that all behind *limit* frames."""
+
     def drain(self) -> Sequence[Frame]:
         """What the decoder still holds at the end."""
         return ()
@@ -172,6 +180,7 @@ class LibavCodec(Codec):
         self._target: tuple[int, int, str] | None = None
         self._resampler: av.AudioResampler | None = None
         self._priming = track.codec == "vorbis"
+        self._skip, self._limit = 0, -1
         self._open()
 
     def _open(self) -> None:
@@ -186,7 +195,7 @@ class LibavCodec(Codec):
             if track.rate:
                 context.sample_rate = track.rate
             if track.channels:
-                context.layout = f"{track.channels}c" if track.channels > 2 else ("mono", "stereo")[track.channels - 1]
+                context.layout = _usual_layout(track.channels)
             context.open()
         except DAMAGE as exc:
             raise DecodeError(f"the {track.codec} decoder refuses the stream's configuration: {exc}") from exc
@@ -203,15 +212,17 @@ class LibavCodec(Codec):
             frames: Sequence[Any] = self._context.decode(packet)
         except DAMAGE as exc:
             raise self.refusal(exc) from exc
+        if self._priming:  # Vorbis' first packet gives nothing true, only the window the second one needs
+            self._priming = False
+            frames = ()
+        if self._skip or self._limit >= 0:
+            frames = self._trimmed(frames)
         if self._target is not None:
             frames = self._converted(frames)
         if self.watched:
             for frame in frames:
                 self.look(frame)
-        if self._priming:  # Vorbis' first packet gives nothing true, only the window the second one needs
-            self._priming = False
-            frames = ()
-        self.plain = not (self.watched or self._target)
+        self.plain = not (self.watched or self._target or self._skip or self._limit >= 0)
         return frames
 
     def look(self, frame: Any) -> None:
@@ -230,9 +241,38 @@ class LibavCodec(Codec):
         self.watched = name != "fltp"
 
     def conform(self, rate: int, channels: int) -> None:
-        layout = f"{channels}c" if channels > 2 else ("mono", "stereo")[channels - 1]
-        self._target = (rate, channels, layout)
+        self._target = (rate, channels, _usual_layout(channels))
         self.plain = False
+
+    def mixed(self, frame: Any, channels: int) -> Frame | None:
+        try:
+            mixer = av.AudioResampler(format="fltp", layout=_usual_layout(channels), rate=frame.sample_rate)
+            found: list[Any] = mixer.resample(frame)
+        except DAMAGE as exc:
+            raise DecodeError(f"{frame.layout.name} cannot become {channels} channels: {exc}") from exc
+        return found[0] if len(found) == 1 and found[0].samples == frame.samples else None
+
+    def cut(self, skip: int = 0, limit: int | None = None) -> None:
+        self._skip, self._limit = skip, -1 if limit is None else limit
+        self.plain = False
+
+    def _trimmed(self, frames: Sequence[Any]) -> Sequence[Any]:
+        out: list[Any] = []
+        for frame in frames:
+            start = min(self._skip, frame.samples)
+            self._skip -= start
+            stop = frame.samples if self._limit < 0 else min(frame.samples, start + self._limit)
+            if self._limit >= 0:
+                self._limit -= stop - start
+            if stop - start == frame.samples:
+                out.append(frame)
+            elif stop > start:
+                lanes = 1 if frame.format.is_planar else frame.layout.nb_channels
+                data = np.ascontiguousarray(frame.to_ndarray()[:, start * lanes : stop * lanes])
+                part = av.AudioFrame.from_ndarray(data, format=frame.format.name, layout=frame.layout.name)
+                part.sample_rate = frame.sample_rate
+                out.append(part)
+        return out
 
     def _converted(self, frames: Sequence[Any]) -> Sequence[Any]:
         rate, channels, layout = self._target or (0, 0, "")
@@ -253,6 +293,8 @@ class LibavCodec(Codec):
     def drain(self) -> Sequence[Frame]:
         try:
             frames: Sequence[Any] = self._context.decode(None)
+            if self._skip or self._limit >= 0:
+                frames = self._trimmed(frames)
             if self._target is not None:
                 frames = self._converted(frames)
             if self._resampler is not None:
@@ -268,13 +310,18 @@ class LibavCodec(Codec):
             self._open()
         else:
             self._context.flush_buffers()
-            self._priming = self.track.codec == "vorbis"
-            self.plain = False
+        self._priming = self.track.codec == "vorbis"
+        self._skip, self._limit, self._resampler = 0, -1, None
+        self.plain = False
 
     def preroll(self, samples: int) -> int:
         if self.track.codec == "aac" and samples > 1024:
             return _PREROLL_SBR
         return _PREROLL.get(self.track.codec, 0)
+
+
+def _usual_layout(channels: int) -> str:
+    return f"{channels}c" if channels > 2 else ("mono", "stereo")[channels - 1]
 
 
 def open_codec(track: Track) -> Codec:

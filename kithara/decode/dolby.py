@@ -10,7 +10,7 @@ from .elementary import ElementaryDemuxer, first_frames
 from .track import Track
 from .view import ByteView
 
-__all__ = ["DolbyDemuxer", "DolbyHeader", "dolby_header"]
+__all__ = ["DolbyDemuxer", "DolbyHeader", "dolby_header", "dolby_track"]
 
 _RATES = (48000, 44100, 32000)
 _KILOBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
@@ -55,6 +55,15 @@ def dolby_header(data: bytes) -> DolbyHeader | None:
     return DolbyHeader("eac3", hertz, _CHANNELS[data[4] >> 1 & 7] + (data[4] & 1), 256 * blocks, size)
 
 
+def dolby_track(head: bytes, container: str = "ac3") -> Track | None:
+    """What frames are of that begin with the 8 bytes *head*; None for what is no frame."""
+    header = dolby_header(head)
+    if header is None:
+        return None
+    codec, rate, channels, samples, _ = header
+    return Track(codec=codec, container=container, rate=rate, channels=channels, packet=samples)
+
+
 class DolbyDemuxer(ElementaryDemuxer):
     """AC-3 or E-AC-3: it tells neither length nor priming."""
 
@@ -80,6 +89,9 @@ class DolbyDemuxer(ElementaryDemuxer):
             packet=header.samples,
             bitrate=round(self.mean * 8 * header.rate / header.samples) if self.mean else None,
         )
+
+    def track_of(self, head: bytes) -> Track | None:
+        return dolby_track(head)
 
     def frame_mean(self, head: bytes) -> float:
         header = dolby_header(head)

@@ -6,22 +6,26 @@ seen; beyond that an exact seek reads on, and an approximate one goes by a table
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from array import array
 from collections.abc import Generator, Iterator
+from itertools import pairwise
 
 from .._core.frames import split
 from ..errors import DecodeError
 from ..media import id3_size
 from . import tags as tagging
-from .track import Demuxer, Landing, Mark, Packet
+from .track import Demuxer, Landing, Mark, Packet, Track
 from .view import ByteView, Feed
 
-__all__ = ["ElementaryDemuxer", "first_frames"]
+__all__ = ["ENOUGH", "ElementaryDemuxer", "another_kind", "first_frames"]
 
 STEP = 16
 """Frames between two entries of the index."""
 MAX_LOST = 4096
 """Frames that a damaged stretch is taken for, at most."""
+ENOUGH = 1 << 13
+"""Bytes without a frame that are looked at for frames of another kind."""
 FIRST_LOOK = 1 << 12
 """Bytes asked for to find the first frame."""
 
@@ -48,10 +52,11 @@ class ElementaryDemuxer(Demuxer):
 
     def packets(self) -> Iterator[Packet]:
         feed = Feed(self._view, self._offset, least=0)
-        number, frame, synced = self._number, self.frame, False
+        number, frame, fixed, synced = self._number, self.frame, self._fixed, False
+        learning = True
         end = -1  # of the last frame, in the view
         while True:
-            frames, at, self._fixed, synced = split(feed.data, 0, self.kind, self._fixed, feed.ended, synced)
+            frames, at, fixed, synced = split(feed.data, 0, self.kind, fixed, feed.ended, synced)
             if frames:
                 base = feed.offset
                 whole = memoryview(feed.data)
@@ -59,13 +64,26 @@ class ElementaryDemuxer(Demuxer):
                     number += lost
                     yield Mark(lost=lost * frame), -1
                 end = base + frames[-1][0] + frames[-1][1]
-                if base + frames[0][0] + sum(size for _, size in frames) == end:
+                if learning and base + frames[0][0] + sum(size for _, size in frames) == end:
                     self._learn(number, base, frames)
                     for start, size in frames:
                         yield whole[start : start + size], frame
                     number += len(frames)
                 else:
-                    number = yield from self._broken(number, base, whole, frames)
+                    number = yield from self._broken(number, base, whole, frames, frame, learning)
+            strange = frames[-1][0] + frames[-1][1] if frames else 0  # from here on no such frame is
+            if strange < at <= len(feed.data):
+                if (found := another_kind(feed.data, strange, self.kind, fixed, feed.ended)) is not None:
+                    at, fixed = found
+                    track = self.track_of(feed.data[at : at + 16])
+                    if track is not None:
+                        self.mean, learning, synced, end = 0.0, False, False, -1
+                        frame = round(track.packet * self.track.rate / track.rate)
+                        yield Mark(track=track, fresh=True), -1
+                        feed.drop(at)
+                        continue
+                elif at - strange < ENOUGH and not feed.ended:
+                    at = strange  # too little to tell what it is
             if feed.ended and at >= len(feed.data) - 10:
                 return
             feed.drop(at)
@@ -73,17 +91,22 @@ class ElementaryDemuxer(Demuxer):
                 return
             feed.more()
 
+    @abstractmethod
+    def track_of(self, head: bytes) -> Track | None:
+        """What a stream of frames is of whose first begins with *head*, 16 bytes."""
+
     def _broken(
-        self, number: int, base: int, whole: memoryview, frames: list[tuple[int, int]]
+        self, number: int, base: int, whole: memoryview, frames: list[tuple[int, int]], frame: int, learning: bool
     ) -> Generator[Packet, None, int]:
         """The packets of frames between which something lies."""
         end = base + frames[0][0]
         for start, size in frames:
             if lost := self._lost(end, base + start):
                 number += lost
-                yield Mark(lost=lost * self.frame), -1
-            self._learn(number, base, [(start, size)])
-            yield whole[start : start + size], self.frame
+                yield Mark(lost=lost * frame), -1
+            if learning:
+                self._learn(number, base, [(start, size)])
+            yield whole[start : start + size], frame
             number += 1
             end = base + start + size
         return number
@@ -116,7 +139,7 @@ class ElementaryDemuxer(Demuxer):
 
     def _land(self, offset: int, number: int, *, sure: bool = True) -> Landing:
         self._offset, self._number = offset, number
-        return Landing(number * self.frame, sure)
+        return Landing(number * self.frame, sure, self.track)
 
     def frame_mean(self, head: bytes) -> float:
         """Bytes of the mean frame at the bitrate that the frame beginning with *head* tells; 0 if it tells none."""
@@ -175,6 +198,18 @@ class ElementaryDemuxer(Demuxer):
         """What an ID3v2 tag at the very start says."""
         size = id3_size(self._view.get(0, 10))
         return tagging.id3(self._view.get(0, size)) if size else ({}, ())
+
+
+def another_kind(data: bytes, at: int, kind: int, fixed: int, final: bool) -> tuple[int, int] | None:
+    """Where in *data* from *at* on frames begin that do not share *fixed*, and what they share; None where none do.
+
+    Four in a row are believed.
+    """
+    if len(data) - at < ENOUGH and not final:
+        return None
+    frames, _, shared, _ = split(data, at, kind, 0, final, False)
+    steady = len(frames) >= 4 and all(here + size == there for (here, size), (there, _) in pairwise(frames[:4]))
+    return (frames[0][0], shared) if steady and shared != fixed else None
 
 
 def first_frames(view: ByteView, offset: int, kind: int) -> tuple[Feed, list[tuple[int, int]], int]:

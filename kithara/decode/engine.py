@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from typing_extensions import Buffer
 
-from .._core.pcm import DTYPES
+from .._core.pcm import DTYPES, FORMATS
 from .._core.pour import Pour
 from ..errors import DecodeError
 from .codec import DAMAGE, Codec, Frame, RawFrame, new_packet, open_codec, planes_of
@@ -169,8 +169,8 @@ class Engine(Pour):
             tick = max(target - self._shift, 0) * self._scale[1] // self._scale[0]
             landing = self.demuxer.seek(tick, exact=exact)
             if landing.track is not None:
-                self._turn_to(landing.track)
-            label = self._label(landing.tick)
+                self._turn_to(landing.track, counted=landing.counted)
+            label = self._ticks_to_frames(landing.tick) if landing.counted else self._label(landing.tick)
             needed = max(raw - self.codec.preroll(self._packet), 0)
             if label <= needed or target == 0 or not exact or not landing.sure:
                 break
@@ -230,7 +230,12 @@ class Engine(Pour):
         """What a mark calls for: silence for what is missing, another codec."""
         track, codec = mark.track, self.codec
         if track is None:
+            if mark.limit is not None:
+                codec.cut(limit=mark.limit)
+                return
             self.bad += 1
+            if mark.fresh:
+                codec.reset()
             # Ahead of the first frame nothing is scaled yet: these are the track's ticks.
             rate = self.spec.rate if self._live else self.demuxer.track.rate
             yield _silence(min(self._ticks_to_frames(mark.lost), MAX_GAP * rate))
@@ -239,12 +244,17 @@ class Engine(Pour):
         if mark.fresh or not _alike(track, codec.track):
             yield from codec.drain()
             least = 0 if track.codec in LOSSLESS else JOINT
-        self._turn_to(track, fresh=mark.fresh)
+        self._turn_to(track, fresh=mark.fresh, counted=mark.tick is None)
+        if mark.skip:
+            self.codec.cut(skip=mark.skip)
         if gap := self._gap(mark, least):
             yield _silence(gap)
 
-    def _turn_to(self, track: Track, *, fresh: bool = False) -> None:
-        """Go on with packets of *track*, in the rate and channels that the stream began with."""
+    def _turn_to(self, track: Track, *, fresh: bool = False, counted: bool = False) -> None:
+        """Go on with packets of *track*, in the rate and channels that the stream began with.
+
+        Their ticks go on with those before, if *counted*; else they are *track*'s own.
+        """
         own = _alike(track, self.demuxer.track)
         if fresh or not _alike(track, self.codec.track):
             self.codec = open_codec(track)
@@ -254,7 +264,8 @@ class Engine(Pour):
             grid = track.codec in _GRID and self.spec.rate % track.rate == 0
             other = track.packet * (self.spec.rate // track.rate) if grid else 0
             self._packet = self._own_packet if own else other
-            self._shift = 0 if own and track.lead == self.demuxer.track.lead else self._lead - self._lead_of(track)
+            same = counted or (own and track.lead == self.demuxer.track.lead)
+            self._shift = 0 if same else self._lead - self._lead_of(track)
 
     def _lead_of(self, track: Track) -> int:
         """Frames before the first true one of *track*, which is not the one that the stream began with."""
@@ -308,8 +319,11 @@ class Engine(Pour):
         if codec.rate == spec.rate and codec.channels == spec.channels:
             return planes_of(frame)[: codec.lanes]
         if codec.rate == spec.rate and codec.channels == 1:
-            self.planar = True  # the same for every channel
+            self.planar, self.lanes = True, spec.channels  # the same for every channel
             return planes_of(frame)[:1] * spec.channels
+        if codec.rate == spec.rate and (mixed := codec.mixed(frame, spec.channels)) is not None:
+            (self.format, self.planar), self.lanes = FORMATS["fltp"], spec.channels
+            return planes_of(mixed)[: spec.channels]
         raise DecodeError(
             f"the audio changes from {spec.channels} channels at {spec.rate} Hz to {codec.channels} at {codec.rate} Hz"
         )

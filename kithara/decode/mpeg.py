@@ -10,7 +10,7 @@ from .elementary import ElementaryDemuxer, first_frames
 from .track import Track
 from .view import ByteView
 
-__all__ = ["AdtsDemuxer", "Mp3Demuxer", "MpegHeader", "adts_config", "mpeg_header"]
+__all__ = ["AdtsDemuxer", "Mp3Demuxer", "MpegHeader", "adts_config", "adts_track", "mpeg_header", "mpeg_track"]
 
 _BITRATES = {
     (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -57,6 +57,20 @@ def mpeg_header(data: bytes) -> MpegHeader | None:
     )
 
 
+def mpeg_track(head: bytes, container: str = "mp3") -> Track | None:
+    """What frames are of that begin with *head*, where they tell no more than that; None for what is no frame."""
+    header = mpeg_header(head)
+    if header is None:
+        return None
+    return Track(
+        codec="mp3" if header.layer == 3 else "mp2",
+        container=container,
+        rate=header.rate,
+        channels=header.channels,
+        packet=header.samples,
+    )
+
+
 class Mp3Demuxer(ElementaryDemuxer):
     """MPEG audio layers II and III, with what a Xing, Info or LAME header in the first frame tells."""
 
@@ -97,6 +111,9 @@ class Mp3Demuxer(ElementaryDemuxer):
             bitrate=xing.bitrate(header) if xing is not None else (header.bitrate if constant else None),
         )
 
+    def track_of(self, head: bytes) -> Track | None:
+        return mpeg_track(head)
+
     def frame_mean(self, head: bytes) -> float:
         header = mpeg_header(head)
         return 0.0 if header is None else header.samples / 8 * header.bitrate / header.rate
@@ -104,6 +121,12 @@ class Mp3Demuxer(ElementaryDemuxer):
     def table_place(self, number: int) -> int | None:
         place = None if self._xing is None else self._xing.place(number)
         return None if place is None else self._tagged_at + place
+
+
+def adts_track(head: bytes, container: str = "adts") -> Track:
+    """What ADTS frames are of that begin with the 7 bytes *head*."""
+    rate, channels, _ = adts_config(head)
+    return Track(codec="aac", container=container, rate=rate, channels=channels, packet=1024)
 
 
 class AdtsDemuxer(ElementaryDemuxer):
@@ -118,8 +141,10 @@ class AdtsDemuxer(ElementaryDemuxer):
         start, _ = frames[0]
         head = feed.data[start : start + 7]
         super().__init__(view, feed.offset + start, fixed)
-        rate, channels, _ = adts_config(head)
-        self.track: Track = Track(codec="aac", container="adts", rate=rate, channels=channels, packet=1024)
+        self.track: Track = adts_track(head)
+
+    def track_of(self, head: bytes) -> Track | None:
+        return adts_track(head)
 
 
 def adts_config(head: bytes) -> tuple[int, int, int]:

@@ -55,26 +55,35 @@ class Track:
 class Landing:
     """Where a seek came down: the next packet begins at *tick*; *sure* unless that is an estimate.
 
-    Packets are those of *track*, where that may not be the one the demuxer began with.
+    Packets are those of *track*, where that may not be the one the demuxer began with. Where all are alike, one begins
+    a multiple of their length from the start: *tick* is rounded to that, unless it is *counted* in another way.
     """
 
     tick: int
     sure: bool = True
     track: Track | None = None
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Stands among the packets where a segment begins: at *tick*, if that is told, with packets of *track*.
+    """Stands among the packets where the stream does not simply go on.
 
-    With *fresh* they are for a new codec, which has heard nothing of what came before.
-    Or, without a track, for *lost* ticks of packets that damage made unreadable.
+    Attributes:
+        tick: Where the next packet begins, if that is told.
+        track: What the packets that follow are of, if that may be another than before.
+        lost: Without a track: ticks of packets that damage made unreadable.
+        fresh: The decoder begins anew: what follows builds on nothing before.
+        skip: Ticks of the fresh *track*, at its own rate, that are no music: its priming.
+        limit: Without a track: how many ticks of the packets up to the next mark are music.
     """
 
     tick: int | None = None
     track: Track | None = None
     lost: int = 0
     fresh: bool = False
+    skip: int = 0
+    limit: int | None = None
 
 
 Packet = tuple[bytes | memoryview | Mark, int]

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from .._core.frames import ADTS_AUDIO, DOLBY_AUDIO, MPEG_AUDIO, split, ts_payload
 from ..errors import DecodeError, UnsupportedMedia
-from .dolby import dolby_header
+from .dolby import dolby_track
+from .elementary import ENOUGH, another_kind
 from .locate import Point, locate
-from .mpeg import adts_config, mpeg_header
-from .track import Demuxer, Landing, Packet, Track
+from .mpeg import adts_track, mpeg_track
+from .track import Demuxer, Landing, Mark, Packet, Track
 from .view import ByteView, Feed
 
 __all__ = ["TransportDemuxer", "unwrap"]
@@ -22,6 +23,12 @@ WRAP = 1 << 33
 _KINDS = {0x03: MPEG_AUDIO, 0x04: MPEG_AUDIO, 0x0F: ADTS_AUDIO, 0x81: DOLBY_AUDIO, 0x87: DOLBY_AUDIO}
 """What the frames are by the stream type in a program map (ISO 13818-1, table 2-34; ATSC A/53-3, 6.7)."""
 PRIVATE = 0x06
+MAX_HOLE = 60
+"""Seconds that lost packets are taken for, at most: more is a clock that was set."""
+MAX_TWICE = 8
+"""Frames that may be told to come twice behind a loss, at most: more is a clock that was set."""
+MAX_HELD = 200
+"""Frames behind a loss that wait for a time stamp."""
 _DVB_KINDS = {0x6A: DOLBY_AUDIO, 0x7A: DOLBY_AUDIO}
 """What a private stream is by the tags of its descriptors (ETSI EN 300 468, 6.3)."""
 
@@ -43,10 +50,9 @@ class TransportDemuxer(Demuxer):
     def __init__(self, view: ByteView, offset: int) -> None:
         self._view = view
         self._base = offset
-        self._pid, self._kind = _find_audio(view, offset)
-        self._at = offset
-        self._frame = 1024
-        self._fixed = 0
+        self._pid, self.kind = _find_audio(view, offset)
+        self._at, self._tick = offset, 0
+        self.fixed = 0
         feed = Feed(view, offset, least=PACKET * 8)
         while True:
             found = self._first_frame(feed.data)
@@ -57,27 +63,22 @@ class TransportDemuxer(Demuxer):
             feed.more(PACKET)
         head, pts = found
         self.pts: int = pts
-        if self._kind == ADTS_AUDIO:
-            rate, channels, _ = adts_config(head)
-            codec = "aac"
-        elif self._kind == DOLBY_AUDIO:
-            dolby = dolby_header(head)
-            if dolby is None:
-                raise DecodeError("no AC-3 frame in the transport stream", range=(offset, None))
-            codec, rate, channels, self._frame, _ = dolby
-        else:
-            header = mpeg_header(head)
-            if header is None:
-                raise DecodeError("no MPEG audio frame in the transport stream", range=(offset, None))
-            rate, channels, self._frame = header.rate, header.channels, header.samples
-            codec = "mp3" if header.layer == 3 else "mp2"
-        self.track: Track = Track(codec=codec, container="mpegts", rate=rate, channels=channels, packet=self._frame)
+        track = self.track_of(head)
+        if track is None:
+            raise DecodeError("no audio frame in the transport stream", range=(offset, None))
+        self.track: Track = track
+
+    def track_of(self, head: bytes) -> Track | None:
+        """What frames are of that begin with the 8 bytes *head*."""
+        if self.kind == ADTS_AUDIO:
+            return adts_track(head, "mpegts")
+        return dolby_track(head, "mpegts") if self.kind == DOLBY_AUDIO else mpeg_track(head, "mpegts")
 
     def _first_frame(self, data: bytes) -> tuple[bytes, int] | None:
         """The first frame's head and the time stamp of the PES it lies in."""
-        stream, marks, _ = ts_payload(data, self._pid)
+        stream, marks, *_ = ts_payload(data, self._pid, -2)
         stamp = next((pts for _, pts, _ in marks if pts is not None), None)
-        frames, _, self._fixed, _ = split(stream, 0, self._kind, 0, False, False)
+        frames, _, self.fixed, _ = split(stream, 0, self.kind, 0, False, False)
         if not frames:
             return None
         start = frames[0][0]
@@ -85,7 +86,8 @@ class TransportDemuxer(Demuxer):
 
     def packets(self) -> Iterator[Packet]:
         feed = Feed(self._view, self._at, least=0)
-        rest, frame, synced = b"", self._frame, False
+        run = _Run(self, self._tick)
+        counter = -1
         while True:
             whole = len(feed.data) // PACKET * PACKET
             if whole:
@@ -93,18 +95,22 @@ class TransportDemuxer(Demuxer):
                 if data[0] != 0x47 and (skip := _sync(feed.data)) > 0:
                     feed.drop(skip)
                     continue
-                payload, _, _ = ts_payload(data, self._pid)
-                stream = rest + payload if rest else payload
-                ended = feed.ended
-                frames, at, self._fixed, synced = split(stream, 0, self._kind, self._fixed, ended, synced)
-                view = memoryview(stream)
-                for start, size in frames:
-                    yield view[start : start + size], frame
-                rest = stream[at:]
-                feed.drop(whole)
+                payload, marks, used, counter, sound = ts_payload(data, self._pid, counter)
+                yield from run.take(payload, marks, last=not sound or feed.ended)
+                if not sound:
+                    run.lose()
+                feed.drop(used)
+                if not sound:
+                    continue
             if feed.ended:
+                yield from run.close()
                 return
             feed.more(PACKET)
+
+    def tick_of(self, pts: int, near: int) -> int:
+        """The tick that the time stamp *pts* means, where *near* is about that."""
+        clock = unwrap(pts, self.pts + near * CLOCK // self.track.rate)
+        return round((clock - self.pts) * self.track.rate / CLOCK)
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         first = Point(self._base, 0)
@@ -113,8 +119,8 @@ class TransportDemuxer(Demuxer):
         if tick > 0 and self._view.seekable and stop:
             density = 20_000 / self.track.rate  # 160 kbit/s, until two places are known
             found = locate(first, stop, None, tick, self._probe, density=density, slack=LOOK)
-        self._at = found.offset
-        return Landing(found.tick)
+        self._at, self._tick = found
+        return Landing(found.tick, track=self.track)
 
     def _probe(self, offset: int, stop: int) -> Point | None:
         """The first PES of the audio with a time stamp, at or after *offset*."""
@@ -122,7 +128,7 @@ class TransportDemuxer(Demuxer):
         while at < stop:
             self._view.plan(at, at + 2 * LOOK)  # should this be the place, its frames are on their way
             data = self._view.some(at, LOOK)
-            _, marks, _ = ts_payload(data, self._pid)
+            _, marks, *_ = ts_payload(data, self._pid, -2)
             for _, pts, place in marks:
                 if pts is not None and at + place < stop:
                     ticks = (unwrap(pts, self.pts) - self.pts) * self.track.rate
@@ -131,6 +137,89 @@ class TransportDemuxer(Demuxer):
                 return None
             at += len(data) // PACKET * PACKET
         return None
+
+
+class _Run:
+    """The frames of *demuxer*'s stream from *tick* on, counted; behind a loss, placed by a time stamp."""
+
+    def __init__(self, demuxer: TransportDemuxer, tick: int) -> None:
+        self._demuxer = demuxer
+        self._frame = demuxer.track.packet
+        self._fixed = demuxer.fixed
+        self._tick = tick  # of the next frame
+        self._rest = b""
+        self._synced = False
+        self._lost = False
+        self._held: list[bytes] = []  # frames behind a loss, whose place is not known yet
+        self._stamps: list[tuple[int, int]] = []  # (offset in the rest, PTS) that no frame was found for yet
+
+    def take(self, payload: bytes, marks: list[tuple[int, int | None, int]], *, last: bool) -> Iterator[Packet]:
+        """The packets in what goes on with *payload*, where PES begin at *marks*; *last*: nothing is to be joined."""
+        base, kind = len(self._rest), self._demuxer.kind
+        stream = self._rest + payload if base else payload
+        frames, at, fixed, self._synced = split(stream, 0, kind, self._fixed, last, self._synced)
+        strange = frames[-1][0] + frames[-1][1] if frames else 0  # from here on no such frame is
+        changed = None
+        if strange < at:
+            changed = another_kind(stream, strange, kind, fixed, last)
+            if changed is None and not last and len(stream) - strange < ENOUGH:
+                at = strange  # too little to tell what it is
+        view, ticks = memoryview(stream), self._frame
+        if self._lost:
+            self._stamps += [(base + offset, pts) for offset, pts, _ in marks if pts is not None]
+            yield from self._place(view, frames, at)
+        else:
+            for start, size in frames:
+                yield view[start : start + size], ticks
+            self._tick += ticks * len(frames)
+        if changed is not None and (track := self._demuxer.track_of(stream[changed[0] : changed[0] + 8])) is not None:
+            yield from self._give()
+            self._frame = round(track.packet * self._demuxer.track.rate / track.rate)
+            self._fixed, self._synced, self._rest = changed[1], False, b""
+            yield Mark(track=track, fresh=True), -1
+            yield from self.take(stream[changed[0] :], [], last=last)
+            return
+        self._rest = b"" if last else stream[at:]
+
+    def _place(self, view: memoryview, frames: list[tuple[int, int]], used: int) -> Iterator[Packet]:
+        """*frames*, where one of them is the first of a PES whose time stamp tells its place; else they are held."""
+        ticks = self._frame
+        for offset, pts in self._stamps:
+            number = next((index for index, (start, _) in enumerate(frames) if start >= offset), None)
+            if number is None:
+                break
+            behind = len(self._held) + number
+            begin = self._demuxer.tick_of(pts, self._tick + behind * ticks) - behind * ticks
+            missing = round((begin - self._tick) / ticks)
+            if 0 < missing <= MAX_HOLE * self._demuxer.track.rate // ticks:
+                yield Mark(lost=missing * ticks), -1
+                self._tick += missing * ticks
+            twice = -missing if -MAX_TWICE <= missing < 0 else 0  # half a frame may have passed for a whole one
+            self._held += [bytes(view[start : start + size]) for start, size in frames]
+            self._held = self._held[twice:]
+            yield from self._give()
+            return
+        self._held += [bytes(view[start : start + size]) for start, size in frames]
+        self._stamps = [(offset - used, pts) for offset, pts in self._stamps]
+        if len(self._held) > MAX_HELD:
+            yield from self._give()
+
+    def _give(self) -> Iterator[Packet]:
+        self._lost = False
+        self._stamps = []
+        held, self._held = self._held, []
+        self._tick += self._frame * len(held)
+        for frame in held:
+            yield frame, self._frame
+
+    def lose(self) -> None:
+        """Something is missing behind what was taken."""
+        self._lost, self._synced, self._rest = True, False, b""
+        self._stamps = []
+
+    def close(self) -> Iterator[Packet]:
+        """What is held at the end."""
+        return self._give()
 
 
 def _sync(data: bytes) -> int:

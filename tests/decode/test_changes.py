@@ -1,0 +1,92 @@
+"""Streams that lose packets or become another in the middle: what follows keeps its place, rate and channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support import corpus
+from support.signals import lag
+
+import kithara.decode as decode
+
+PACKET = 188
+
+
+def loudest(data: np.ndarray, rate: int) -> float:
+    spectrum = np.abs(np.fft.rfft(data[:, 0] * np.hanning(len(data))))
+    return float(np.argmax(spectrum)) * rate / len(data)
+
+
+def sine(tmp_path, name: str, hertz: int, rate: int, channels: int, *options: str) -> bytes:
+    path = tmp_path / name
+    source = f"sine=frequency={hertz}:sample_rate={rate}:duration=4"
+    corpus.run("ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-ac", str(channels), *options, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["ts-aac", "ts-ac3"])
+@pytest.mark.parametrize("count", [1, 7, 100])
+def test_lost_transport_packets_are_silence_and_move_nothing_behind_them(name, count):
+    data = corpus.file(name).path.read_bytes()
+    whole = decode.load(data)[0]
+    at = len(data) // PACKET // 2 * PACKET
+    with decode.Decoder(data[:at] + data[at + count * PACKET :]) as decoder:
+        got = decoder.read()
+        assert decoder.damaged
+    assert len(whole) == len(got)
+    assert 0 == lag(got[-100_000:, 0], whole[-100_000:, 0].astype(np.float64), reach=3000)
+
+
+def test_bytes_lost_inside_a_transport_packet_move_nothing_behind_them():
+    data = corpus.file("ts-aac").path.read_bytes()
+    whole = decode.load(data)[0]
+    for at, gone in ((60_000, 100), (100_001, 1234)):
+        got = decode.load(data[:at] + data[at + gone :])[0]
+        assert len(whole) == len(got)
+        assert 0 == lag(got[-100_000:, 0], whole[-100_000:, 0].astype(np.float64), reach=3000)
+
+
+def test_a_transport_packet_sent_twice_is_heard_once():
+    data = corpus.file("ts-aac").path.read_bytes()
+    at = len(data) // PACKET // 2 * PACKET
+    twice = data[:at] + data[at - PACKET : at] + data[at:]
+    with decode.Decoder(twice) as decoder:
+        assert np.array_equal(decode.load(data)[0], decoder.read())
+        assert 0 == decoder.damaged
+
+
+def test_two_transport_streams_one_behind_the_other_play_both():
+    data = corpus.file("ts-aac").path.read_bytes()
+    assert abs(2 * len(decode.load(data)[0]) - len(decode.load(data + data)[0])) <= 1024
+
+
+MP3 = ("-c:a", "libmp3lame", "-write_xing", "0", "-f", "mp3")
+AAC = ("-c:a", "aac", "-f", "adts")
+AC3 = ("-c:a", "ac3", "-f", "ac3")
+TS = ("-c:a", "aac", "-f", "mpegts")
+
+
+@pytest.mark.parametrize("options", [MP3, AAC, AC3, TS])
+@pytest.mark.parametrize(("rate", "channels"), [(48000, 1), (32000, 2), (44100, 1)])
+def test_what_goes_on_in_another_rate_or_layout_is_heard_in_the_first_ones(tmp_path, options, rate, channels):
+    first = sine(tmp_path, "a", 440, 44100, 2, *options)
+    second = sine(tmp_path, "b", 1000, rate, channels, *options)
+    with decode.Decoder(first + second) as decoder:
+        got = decoder.read()
+        assert (44100, 2) == (decoder.spec.rate, got.shape[1])
+    assert abs(8 * 44100 - len(got)) < 4 * 1536
+    assert abs(440 - loudest(got[10_000:160_000], 44100)) < 2
+    assert abs(1000 - loudest(got[-150_000:-5000], 44100)) < 2
+    assert np.allclose(got[-150_000:-5000, 0], got[-150_000:-5000, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [MP3, AAC, AC3])
+def test_a_seek_behind_a_change_gives_what_reading_gave(tmp_path, options):
+    body = sine(tmp_path, "a", 440, 44100, 2, *options)
+    body += sine(tmp_path, "b", 1000, 32000, 1, *options)
+    with decode.Decoder(body) as decoder:
+        whole = decoder.read()
+        for place in (300_000, 50_000, 250_000):
+            decoder.seek(place)
+            got = decoder.read(16_384)
+            assert 0 == lag(got[:, 0], whole[place : place + 16_384, 0].astype(np.float64), reach=30), f"at {place}"
