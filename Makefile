@@ -42,7 +42,7 @@ bench: $(VENV)/.built $(VENV)/.test $(VENV)/.bench
 	$(BIN)/python -m pytest $(wildcard benches/bench_*.py) $(if $(REPORT),--report docs/performance.md)
 	$(BIN)/python benches/instructions.py
 	$(BIN)/python benches/hls/bench_playlist.py
-	$(BIN)/python benches/abr/bench_abr.py $(if $(TRACES),--traces $(TRACES))
+	$(BIN)/python benches/abr/bench_abr.py $(if $(TRACES),--traces $(TRACES) $(if $(REPORT),--report docs/abr.md))
 
 sanitize: $(VENV)/.built $(VENV)/.test
 	tests/sanitize.sh asan

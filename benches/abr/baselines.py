@@ -53,13 +53,36 @@ class _Average:
         return max(v / (1 - 0.5 ** (self.count / h)) for v, h in zip(self.latencies, HALF_LIVES, strict=True))
 
 
-class Lowest:
-    """Always the lowest rung."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a session stands when it chooses: seconds buffered, the segment to come, how many there are."""
+
+    buffer: float
+    index: int
+    count: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A download under way: bytes *done* of *total*, *seconds* after the first, and the seconds buffered now."""
+
+    variant: int
+    done: int
+    total: int
+    seconds: float
+    latency: float
+    buffer: float
+
+
+class Rule:
+    """A rule that a player asks as it asks `kithara.abr.Controller`. As it stands: always the lowest rung."""
 
     def __init__(self, bitrates: Sequence[int], duration: float, capacity: float) -> None:
         self.bitrates = list(bitrates)
         self.duration = duration
         self.capacity = capacity
+        self.utilities = [math.log(rate / bitrates[0]) for rate in bitrates]
         self.average = _Average()
 
     def first(self) -> int:
@@ -78,15 +101,26 @@ class Lowest:
         last_variant: int,
         now: float,
         next_sizes: Sequence[Sequence[int]],
-    ) -> int | tuple[int, float]:
-        return 0
+    ) -> int:
+        return self.best(Place(buffer=buffer_seconds, index=segment_index, count=segment_count, last=last_variant))
 
     def should_abandon(
         self, *, variant: int, done: int, total: int, seconds: float, latency: float, buffer_level: float
     ) -> int | None:
-        return None
+        if not 0 < done < total:
+            return None
+        facts = {"variant": variant, "done": done, "total": total, "seconds": seconds, "latency": latency}
+        return self.instead(Download(**facts, buffer=buffer_level))
 
     def idle(self, seconds: float) -> None:
+        return None
+
+    def best(self, place: Place) -> int:
+        """The rung for the segment to come."""
+        return 0
+
+    def instead(self, download: Download) -> int | None:
+        """The lower rung to fetch instead of *download*, or None to let it go on."""
         return None
 
     def by_rate(self, rate: float) -> int:
@@ -96,25 +130,20 @@ class Lowest:
         return max(fitting, default=0)
 
 
-class Throughput(Lowest):
+class Throughput(Rule):
     """The rung that the measured rate allows; with the insufficient-buffer rule and abandonment of MMSys 2018."""
 
     def __init__(self, bitrates: Sequence[int], duration: float, capacity: float) -> None:
         super().__init__(bitrates, duration, capacity)
         self._caution = SAFETY
 
-    def choose(
-        self,
-        buffer_seconds: float,
-        *,
-        segment_index: int,
-        segment_count: int,
-        last_variant: int,
-        now: float,
-        next_sizes: Sequence[Sequence[int]],
-    ) -> int | tuple[int, float]:
-        quality = self.by_rate(SAFETY * self.average.rate)
-        return self.while_buffer_lasts(quality, buffer_seconds)
+    @property
+    def rated(self) -> int:
+        """The rung that the measured rate allows with a margin."""
+        return self.by_rate(SAFETY * self.average.rate)
+
+    def best(self, place: Place) -> int:
+        return self.while_buffer_lasts(self.rated, place.buffer)
 
     def while_buffer_lasts(self, quality: int, buffer_seconds: float) -> int:
         """Insufficient-buffer rule: nothing that takes longer to fetch than half the buffer lasts."""
@@ -124,53 +153,50 @@ class Throughput(Lowest):
             quality -= 1
         return quality
 
-    def should_abandon(
-        self, *, variant: int, done: int, total: int, seconds: float, latency: float, buffer_level: float
-    ) -> int | None:
-        if seconds + latency < 0.5 or seconds < 0.2 or done == 0:
+    def instead(self, download: Download) -> int | None:
+        if download.seconds + download.latency < 0.5 or download.seconds < 0.2:
             return None
-        rate = 8 * done / seconds
-        if latency + seconds + 8 * (total - done) / rate <= 1.8 * self.duration:
+        rate = 8 * download.done / download.seconds
+        left = 8 * (download.total - download.done)
+        if download.latency + download.seconds + left / rate <= 1.8 * self.duration:
             return None
         quality = self.by_rate(SAFETY * rate)
-        if quality < variant and self.bitrates[quality] * self.duration < 8 * (total - done):
-            return quality
-        return None
+        return quality if quality < download.variant and self.bitrates[quality] * self.duration < left else None
 
 
-class Bola(Lowest):
-    """BOLA-FINITE with BOLA-U (INFOCOM 2016, sections 4 and 5)."""
+class Bola(Rule):
+    """BOLA-FINITE with BOLA-U and abandonment (INFOCOM 2016)."""
 
     def __init__(self, bitrates: Sequence[int], duration: float, capacity: float) -> None:
         super().__init__(bitrates, duration, capacity)
-        self.utilities = [math.log(rate / bitrates[0]) for rate in bitrates]
+        self._control = 0.0
 
-    def choose(
-        self,
-        buffer_seconds: float,
-        *,
-        segment_index: int,
-        segment_count: int,
-        last_variant: int,
-        now: float,
-        next_sizes: Sequence[Sequence[int]],
-    ) -> int | tuple[int, float]:
-        horizon = max(min(segment_index, segment_count - segment_index) / 2, 3) * self.duration
+    def best(self, place: Place) -> int:
+        horizon = max(min(place.index, place.count - place.index) / 2, 3) * self.duration
         size = max(min(self.capacity, horizon), 2 * self.duration)
-        control = (size - self.duration) / (self.utilities[-1] + GAMMA_P)
-        quality = self.best(control, buffer_seconds)
-        if quality > last_variant:
+        self._control = (size - self.duration) / (self.utilities[-1] + GAMMA_P)
+        scores = [
+            self._gain(quality, place.buffer) / (rate * self.duration) for quality, rate in enumerate(self.bitrates)
+        ]
+        quality = scores.index(max(scores))
+        if quality > place.last:
             affordable = self.by_rate(self.average.rate)
             if affordable < quality:
-                quality = max(last_variant, affordable + 1 if affordable >= last_variant else last_variant)
+                quality = max(place.last, affordable + 1 if affordable >= place.last else place.last)
         return quality
 
-    def best(self, control: float, buffer_seconds: float) -> int:
-        scores = [
-            (control * (utility + GAMMA_P) - buffer_seconds) / rate
-            for utility, rate in zip(self.utilities, self.bitrates, strict=True)
-        ]
-        return scores.index(max(scores))
+    def instead(self, download: Download) -> int | None:
+        left = 8 * (download.total - download.done)
+        stay = self._gain(download.variant, download.buffer) / left
+        if stay < 0:
+            return None
+        sizes = [rate * self.duration for rate in self.bitrates[: download.variant]]
+        gains = {q: self._gain(q, download.buffer) / size for q, size in enumerate(sizes) if size < left}
+        better = max(gains, key=lambda quality: gains[quality], default=None)
+        return better if better is not None and gains[better] > stay else None
+
+    def _gain(self, quality: int, buffer_seconds: float) -> float:
+        return self._control * (self.utilities[quality] + GAMMA_P) - buffer_seconds
 
 
 class BolaE(Throughput):
@@ -178,59 +204,44 @@ class BolaE(Throughput):
 
     def __init__(self, bitrates: Sequence[int], duration: float, capacity: float) -> None:
         super().__init__(bitrates, duration, capacity)
-        self.utilities = [math.log(rate / bitrates[0]) for rate in bitrates]
         target = max(capacity, MINIMUM_BUFFER + MINIMUM_PER_LEVEL * len(bitrates))
         self.gp = self.utilities[-1] / (target / MINIMUM_BUFFER - 1)
         self.vp = MINIMUM_BUFFER / self.gp
         self._placeholder = 0.0
         self._started = False
 
-    def best(self, level: float) -> int:
-        scores = [
-            (self.vp * (utility + self.gp) - level) / rate
-            for utility, rate in zip(self.utilities, self.bitrates, strict=True)
-        ]
-        return scores.index(max(scores))
-
     def least_level(self, quality: int) -> float:
         """The buffer at which *quality* begins to beat every lower rung."""
         level = 0.0
         for lower in range(quality):
             rate, other = self.bitrates[quality], self.bitrates[lower]
-            upper = self.utilities[quality] + self.gp
-            below = self.utilities[lower] + self.gp
-            level = max(level, self.vp * (rate * below - other * upper) / (rate - other))
+            level = max(level, (rate * self.ceiling(lower) - other * self.ceiling(quality)) / (rate - other))
         return level
 
     def ceiling(self, quality: int) -> float:
         """The buffer beyond which *quality* is not worth fetching."""
         return self.vp * (self.utilities[quality] + self.gp)
 
-    def by_buffer(self, buffer_seconds: float, last_variant: int) -> int:
-        rated = self.by_rate(SAFETY * self.average.rate)
+    def by_buffer(self, place: Place) -> int:
+        rated = self.rated
         if not self._started and self.average.count:
             self._started = True
-            self._placeholder = max(0.0, self.least_level(rated) - buffer_seconds)
-        self._placeholder = max(0.0, min(self._placeholder, self.ceiling(len(self.bitrates) - 1) - buffer_seconds))
-        quality = self.best(buffer_seconds + self._placeholder)
-        if quality > last_variant and quality > rated:
-            quality = max(rated, last_variant)
-        self._placeholder = max(
-            0.0, min(self._placeholder, self.ceiling(quality) - buffer_seconds)
-        )  # a level that would make the player pause is no use
+            self._placeholder = max(0.0, self.least_level(rated) - place.buffer)
+        self._hold_below(len(self.bitrates) - 1, place.buffer)
+        level = place.buffer + self._placeholder
+        scores = [(self.ceiling(quality) - level) / rate for quality, rate in enumerate(self.bitrates)]
+        quality = scores.index(max(scores))
+        if quality > place.last and quality > rated:
+            quality = max(rated, place.last)
+        self._hold_below(quality, place.buffer)
         return quality
 
-    def choose(
-        self,
-        buffer_seconds: float,
-        *,
-        segment_index: int,
-        segment_count: int,
-        last_variant: int,
-        now: float,
-        next_sizes: Sequence[Sequence[int]],
-    ) -> int | tuple[int, float]:
-        return self.while_buffer_lasts(self.by_buffer(buffer_seconds, last_variant), buffer_seconds)
+    def _hold_below(self, quality: int, buffer_seconds: float) -> None:
+        # a level that would make the player pause is no use
+        self._placeholder = max(0.0, min(self._placeholder, self.ceiling(quality) - buffer_seconds))
+
+    def best(self, place: Place) -> int:
+        return self.while_buffer_lasts(self.by_buffer(place), place.buffer)
 
     def idle(self, seconds: float) -> None:
         self._placeholder += seconds
@@ -239,19 +250,17 @@ class BolaE(Throughput):
         super().feed(size, seconds, latency, variant=variant, aborted=aborted, now=now)
         self._placeholder *= 0.99
 
-    def should_abandon(
-        self, *, variant: int, done: int, total: int, seconds: float, latency: float, buffer_level: float
-    ) -> int | None:
-        if seconds + latency < 0.5 or done == 0 or done >= total:
+    def instead(self, download: Download) -> int | None:
+        if download.seconds + download.latency < 0.5:
             return None
-        left = 8 * (total - done)
-        level = buffer_level + self._placeholder
-        stay = (self.vp * (self.utilities[variant] + self.gp) - level) / left
-        rate = 8 * done / seconds
-        for quality in range(variant - 1, -1, -1):
+        left = 8 * (download.total - download.done)
+        if left * download.seconds <= download.buffer * 8 * download.done:
+            return None  # it will be here in time
+        level = download.buffer + self._placeholder
+        stay = (self.ceiling(download.variant) - level) / left
+        for quality in range(download.variant - 1, -1, -1):
             size = self.bitrates[quality] * self.duration
-            leave = (self.vp * (self.utilities[quality] + self.gp) - level) / size
-            if size < left and leave > stay and left / rate > buffer_level:
+            if size < left and (self.ceiling(quality) - level) / size > stay:
                 return quality
         return None
 
@@ -263,31 +272,16 @@ class Dynamic(BolaE):
         super().__init__(bitrates, duration, capacity)
         self._buffered = False
 
-    def choose(
-        self,
-        buffer_seconds: float,
-        *,
-        segment_index: int,
-        segment_count: int,
-        last_variant: int,
-        now: float,
-        next_sizes: Sequence[Sequence[int]],
-    ) -> int | tuple[int, float]:
-        rated = self.by_rate(SAFETY * self.average.rate)
-        buffered = self.by_buffer(buffer_seconds, last_variant)
-        if self._buffered and buffer_seconds < MINIMUM_BUFFER and buffered < rated:
+    def best(self, place: Place) -> int:
+        rated, buffered = self.rated, self.by_buffer(place)
+        if self._buffered and place.buffer < MINIMUM_BUFFER and buffered < rated:
             self._buffered = False
-        elif not self._buffered and buffer_seconds >= MINIMUM_BUFFER and buffered >= rated:
+        elif not self._buffered and place.buffer >= MINIMUM_BUFFER and buffered >= rated:
             self._buffered = True
-        return self.while_buffer_lasts(buffered if self._buffered else rated, buffer_seconds)
+        return self.while_buffer_lasts(buffered if self._buffered else rated, place.buffer)
 
-    def should_abandon(
-        self, *, variant: int, done: int, total: int, seconds: float, latency: float, buffer_level: float
-    ) -> int | None:
-        judge = super().should_abandon if self._buffered else lambda **facts: Throughput.should_abandon(self, **facts)
-        return judge(
-            variant=variant, done=done, total=total, seconds=seconds, latency=latency, buffer_level=buffer_level
-        )
+    def instead(self, download: Download) -> int | None:
+        return super().instead(download) if self._buffered else Throughput.instead(self, download)
 
 
-BASELINES = {"lowest": Lowest, "throughput": Throughput, "bola": Bola, "bola-e": BolaE, "dynamic": Dynamic}
+BASELINES = {"lowest": Rule, "throughput": Throughput, "bola": Bola, "bola-e": BolaE, "dynamic": Dynamic}

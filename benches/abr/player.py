@@ -5,34 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from statistics import fmean
 
+from baselines import Rule
 from traces import Ladder, Network
+
+from kithara.abr import Controller
 
 CHECK = 0.1
 """Seconds between two looks at a download that might better be abandoned."""
 LOOK_AHEAD = 10
-
-
-class Controller(Protocol):
-    """What decides; `kithara.abr.simulation_controller` makes one."""
-
-    def first(self) -> int: ...
-    def feed(self, size: int, seconds: float, latency: float, *, variant: int, aborted: bool, now: float) -> None: ...
-    def choose(
-        self,
-        buffer_seconds: float,
-        *,
-        segment_index: int,
-        segment_count: int,
-        last_variant: int,
-        now: float,
-        next_sizes: Sequence[Sequence[int]],
-    ) -> int | tuple[int, float]: ...
-    def should_abandon(
-        self, *, variant: int, done: int, total: int, seconds: float, latency: float, buffer_level: float
-    ) -> int | None: ...
-    def idle(self, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +24,18 @@ class Score:
     qoe: float
     stall: float
     startup: float
-    stalls: int
-    switches: int
+    stalls: float
+    switches: float
     bitrate: float
     waste: float
-    variants: tuple[int, ...]
+
+    @classmethod
+    def mean(cls, scores: Sequence[Score]) -> Score:
+        """What they come to on average."""
+        return cls(*(fmean(getattr(score, name) for score in scores) for name in cls.__slots__))
 
 
-def play(controller: Controller, network: Network, ladder: Ladder, capacity: float) -> Score:
+def play(controller: Controller | Rule, network: Network, ladder: Ladder, capacity: float) -> Score:
     """Play the whole *ladder* with a buffer of *capacity* seconds."""
     session = _Session(controller, network, ladder)
     count = len(ladder.sizes)
@@ -57,7 +43,7 @@ def play(controller: Controller, network: Network, ladder: Ladder, capacity: flo
     startup, session.stalled, session.stalls = session.now, 0.0, 0
     for index in range(1, count):
         session.wait(max(0.0, session.buffer + ladder.duration - capacity))
-        choice = controller.choose(
+        variant = controller.choose(
             session.buffer,
             segment_index=index,
             segment_count=count,
@@ -65,14 +51,12 @@ def play(controller: Controller, network: Network, ladder: Ladder, capacity: flo
             now=session.now,
             next_sizes=[[size // 8 for size in row] for row in ladder.sizes[index : index + LOOK_AHEAD]],
         )
-        variant, pause = choice if isinstance(choice, tuple) else (choice, 0.0)
-        session.wait(pause)
         session.fetch(index, variant, abandonable=True)
     return _score(session, ladder, startup)
 
 
 class _Session:
-    def __init__(self, controller: Controller, network: Network, ladder: Ladder) -> None:
+    def __init__(self, controller: Controller | Rule, network: Network, ladder: Ladder) -> None:
         self.controller = controller
         self.network = network
         self.ladder = ladder
@@ -147,5 +131,4 @@ def _score(session: _Session, ladder: Ladder, startup: float) -> Score:
         switches=sum(change > 0 for change in changes),
         bitrate=sum(ladder.bitrates[variant] for variant in session.variants) / len(chosen),
         waste=session.wasted / (session.wasted + session.used),
-        variants=tuple(session.variants),
     )

@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 
 from .estimator import Estimator
 from .options import AbrOptions
-from .plan import Plan
+from .plan import OUTAGE_RATE, Plan
 
 _DRIFT = 0.35  # of ln(rate): how far the mean may move before the plan is made anew
+_ROUGHER = 0.4  # of ln(outages): likewise
+_USUAL = 2.0  # outages that this network is taken to be like any other, before it has shown its own
 _SWEEPS = 6  # steps of a new plan per transfer; the old one serves until it is complete
 _SOON = 0.2  # seconds before which a download says nothing about itself
-_PATIENCE = 0.25  # of the buffer: how long a slow download is watched before it is judged
+_IN_TIME = 0.3  # of the buffer: a download that is here by then is no worry
+_PATIENCE = 0.35  # of a long buffer: how long a slow download is watched before it is judged
+_PATIENCE_LIMITS = (0.15, 0.8)
+_LONG = 100.0  # seconds of buffer from which on it is long; less is watched over more closely
 _MARGIN = 0.1  # of u: what giving up a download must gain
 _COLLAPSE = 1.5  # of ln(rate): slower than forecast by this is an outage with the chance below, at first
 _OUTAGE = 0.4
@@ -113,7 +118,9 @@ class Controller:
         """
         self._last = last_variant
         self._left = 1 << 20 if segment_count is None else segment_count - segment_index - 1
-        self._sizes = 8.0 * np.array(next_sizes[0], dtype=float) if next_sizes else self._typical
+        self._sizes = self._typical
+        if next_sizes is not None and len(next_sizes) > 0:
+            self._sizes = 8.0 * np.array(next_sizes[0], dtype=float)
         candidates = self._allowed(allowed)
         if self._plan is None or len(candidates) == 1:
             return max((index for index in candidates if index <= last_variant), default=candidates[0])
@@ -149,7 +156,7 @@ class Controller:
             return None
         level = self.estimator.blended(done, seconds)
         remaining = 8.0 * (total - done)
-        if remaining < buffer_level * math.exp(level) or seconds < _PATIENCE * buffer_level:
+        if remaining < _IN_TIME * buffer_level * math.exp(level) or seconds < self._patience(buffer_level):
             return None  # it will be here in time, or there is time to see
         lower = [index for index in self._allowed(allowed) if index < variant and self._sizes[index] < remaining]
         if not lower:
@@ -192,16 +199,31 @@ class Controller:
             return indexes
         return [index for index in indexes if self._rates[index] <= cap] or indexes[:1]
 
+    @property
+    def _outages(self) -> float:
+        """How many outages this network has, as a multiple of what is usual: from what is usual to what was met."""
+        expected = self.estimator.count * self._duration * OUTAGE_RATE
+        return (_USUAL + self.estimator.outages) / (_USUAL + expected)
+
+    def _patience(self, buffer_level: float) -> float:
+        """Seconds for which a slow download is watched: most slumps are short, and giving up costs for certain."""
+        least, most = _PATIENCE_LIMITS
+        share = min(max(_PATIENCE / self._outages, least), most)
+        return share * buffer_level * math.sqrt(min(1.0, buffer_level / _LONG))
+
     def _renew_plan(self) -> None:
         if not self.estimator.count or len(self._rates) == 1:
             return
         if self._plan is None:
             self._plan = self._new_plan()
             self._plan.sweep(1 << 20)
-        elif self._coming is None and abs(self.estimator.mean - self._plan.mean) > _DRIFT:
+        elif self._coming is None and self._is_outdated(self._plan):
             self._coming = self._new_plan()
         if self._coming is not None and self._coming.sweep(_SWEEPS):
             self._plan, self._coming = self._coming, None
+
+    def _is_outdated(self, plan: Plan) -> bool:
+        return abs(self.estimator.mean - plan.mean) > _DRIFT or abs(math.log(self._outages / plan.outages)) > _ROUGHER
 
     def _new_plan(self) -> Plan:
         return Plan(
@@ -210,6 +232,7 @@ class Controller:
             self._capacity,
             mean=self.estimator.mean,
             latency=self.estimator.latency,
+            outages=self._outages,
             hysteresis=self.options.hysteresis,
             stall_cost=self.options.stall_cost,
         )

@@ -22,6 +22,9 @@ _MEAN_MEMORY = 0.03
 _LATENCY_MEMORY = 0.2
 _SURPRISE_LIMIT = 1.5
 _FULL_WEIGHT = 3.0  # seconds after which a transfer that was given up counts like a finished one
+_OUTAGE = 6.0  # seconds lost in one transfer from which on it met an outage
+_OUTAGE_LENGTH = 30.0  # seconds of a usual one: the mean on recorded 3G
+_OUTAGES_MOST = 3.0  # that one transfer can tell of
 _PACKET = 1460  # bytes; "nothing came" is "less than a packet came"
 
 
@@ -34,9 +37,10 @@ class Estimator:
         spread: Mean absolute error of that forecast.
         mean: Where the level tends to in the long run.
         latency: Seconds to first byte.
+        outages: How many outages of the usual length were met.
     """
 
-    __slots__ = ("_margin", "count", "latency", "level", "mean", "spread")
+    __slots__ = ("_margin", "count", "latency", "level", "mean", "outages", "spread")
 
     def __init__(self, options: AbrOptions) -> None:
         self._margin = math.log(options.safety)
@@ -45,6 +49,7 @@ class Estimator:
         self.mean: float = self.level
         self.spread: float = SPREAD
         self.latency: float = 0.1
+        self.outages: float = 0.0
 
     @property
     def forecast(self) -> float:
@@ -68,6 +73,9 @@ class Estimator:
             self.latency = latency
             return
         surprise = observed - self.level
+        lost = seconds - 8 * size / math.exp(max(self.level, self.mean - 1.0))
+        if surprise < 0 and lost > _OUTAGE:
+            self.outages += min(lost / _OUTAGE_LENGTH, _OUTAGES_MOST)
         self.spread += _SPREAD_MEMORY * weight * (min(abs(surprise), _SURPRISE_LIMIT) - self.spread)
         self.mean += max(_MEAN_MEMORY, 1 / self.count) * weight * (observed - self.mean)
         self.level += MEMORY * weight * surprise
@@ -75,7 +83,7 @@ class Estimator:
 
     def blended(self, done: int, seconds: float) -> float:
         """The forecast in the light of a transfer under way: *done* bytes *seconds* after its first byte."""
-        weight = 0.8 * min(1.0, seconds / 2.0)
+        weight = 0.8 * min(1.0, seconds / 2.0) + 0.2 * min(1.0, seconds / 10.0)
         return self.forecast + weight * (log_rate(done, seconds) - self.level)
 
 

@@ -26,9 +26,11 @@ _CHANCES = np.array([0.012, 0.038, 0.09, 0.18, 0.36, 0.18, 0.09, 0.05])
 # Outages in the same recordings: their seconds, and how many begin in a second. They hit whatever is being fetched.
 _OUTAGES = np.array([18.0, 45.0])
 _OUTAGE_RATES = np.array([0.002, 0.002])
+OUTAGE_RATE = float(_OUTAGE_RATES.sum())
+"""How many outages begin in a second on a usual network."""
 _MOST_OUTAGES = 0.5
 
-_REVERSION = 0.1  # share of the way back to the mean that the level goes in a segment
+_REVERSION = 50.0  # seconds in which the level goes most of the way back to its mean
 _LONGEST = 20.0  # seconds; a download slower than that meets another network before it ends
 _PATIENCE = 1.0  # seconds until a download is known to go badly
 
@@ -50,6 +52,7 @@ class Plan:
         capacity: Seconds that the buffer holds.
         mean: ln(bit/s) that the network tends to.
         latency: Seconds to first byte.
+        outages: How many there are, as a multiple of what is usual.
         hysteresis: Multiple of |Δu| that a change costs.
         stall_cost: Multiple of u_max that a second of silence costs.
     """
@@ -62,19 +65,22 @@ class Plan:
         *,
         mean: float,
         latency: float,
+        outages: float = 1.0,
         hysteresis: float = 1.0,
         stall_cost: float = 1.0,
     ) -> None:
-        self.mean = mean
+        self.mean: float = mean
+        self.outages: float = outages
         self._duration = duration
         self._top = max(capacity - duration, duration / 2)  # room for one more segment must be left
         bits = np.array(rates, dtype=float)
         self.utilities: Array = np.log(bits / bits[0])
         self._stall = stall_cost * max(float(self.utilities[-1]), 1e-9)
         self._change: Array = hysteresis * np.abs(self.utilities[:, None] - self.utilities[None, :])
-        outages = _OUTAGE_RATES * duration
-        outages *= min(1.0, _MOST_OUTAGES / outages.sum())
-        self._chances: Array = np.concatenate([_CHANCES / _CHANCES.sum() * (1 - outages.sum()), outages])
+        self._back = 1 - math.exp(-duration / _REVERSION)
+        pauses = outages * duration * _OUTAGE_RATES
+        pauses *= min(1.0, _MOST_OUTAGES / pauses.sum())
+        self._chances: Array = np.concatenate([_CHANCES / _CHANCES.sum() * (1 - pauses.sum()), pauses])
         self._surprises: Array = np.concatenate([_SURPRISES, np.zeros(len(_OUTAGES))])
         self._pauses: Array = np.concatenate([np.zeros(len(_SURPRISES)), _OUTAGES])
         # closer together where the buffer is low: that is where it matters
@@ -111,7 +117,7 @@ class Plan:
         """The level after each outcome, back towards the mean by a step."""
         surprise = MEMORY * spread * self._surprises
         met = level + (surprise[:, None] if isinstance(level, np.ndarray) else surprise)
-        after: Array = met + _REVERSION * (self.mean - met)
+        after: Array = met + self._back * (self.mean - met)
         return after
 
     def _interpolation(self, buffers: Array, levels: Array, variant: NDArray[np.int_]) -> _Interpolation:

@@ -129,6 +129,16 @@ def test_an_aborted_transfer_without_a_byte_teaches_that_it_was_slow():
     assert 0.8e6 > 4 * estimator.rate
 
 
+def test_what_stood_still_is_an_outage_and_what_was_only_slower_is_none():
+    estimator = Estimator(AbrOptions())
+    for _ in range(5):
+        estimator.feed(100_000, 1.0, 0.05)
+    estimator.feed(100_000, 5.0, 0.05)
+    assert 0 == estimator.outages
+    estimator.feed(100_000, 40.0, 0.05)
+    assert 1 == pytest.approx(estimator.outages, abs=0.3)
+
+
 def test_safety_lowers_what_is_counted_on():
     plain, careful = Estimator(AbrOptions()), Estimator(AbrOptions(safety=0.5))
     for estimator in (plain, careful):
@@ -216,6 +226,21 @@ def test_a_doomed_download_is_given_up_for_a_lower_variant():
 )
 def test_other_downloads_go_on(facts):
     assert abandoned(experienced(), **facts) is None
+
+
+def first_second_of_giving_up(control):
+    facts = {"done": 15_000, "buffer_level": 80.0}
+    return next((t for t in range(1, 120) if abandoned(control, seconds=float(t), **facts) is not None), None)
+
+
+def test_a_slow_download_is_watched_longer_on_a_network_without_outages_than_on_a_rough_one():
+    calm, rough = (controller(buffer=120.0) for _ in range(2))
+    for control in (calm, rough):
+        Playing(control, 1.2e6, capacity=120.0).play(60)
+    for _ in range(2):
+        rough.feed(20_000, 60.0, 0.05, variant=6)
+        Playing(rough, 1.2e6, capacity=120.0).play(20)
+    assert first_second_of_giving_up(rough) < first_second_of_giving_up(calm)
 
 
 def test_a_download_that_hangs_without_a_byte_is_given_up():
