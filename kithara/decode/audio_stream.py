@@ -3,143 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import functools
 import threading
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from .._core.ring import RingBuffer
-from ..errors import Closed, Interrupted
+from ..errors import Closed
 from ..events import EventBus, Subscription
 from ..media import MediaInfo
 from .decoder import Decoder
 from .gapless import GaplessMode
-from .happenings import AudioStats, Buffering, Ended, Sought, VariantSwitched
+from .happenings import AudioStats, Buffering
 from .pcm import Array, PcmChunk, PcmSpec
+from .worker import BLOCK, PATIENCE, Turn, Worker
 
 __all__ = ["AudioStream"]
 
-BLOCK = 1024
-"""Frames decoded between two looks at what is wanted."""
 CHUNK = 4096
 """Frames in a chunk, at most."""
-PATIENCE = 1.0
-"""Seconds after which a thread that waits looks around, though nobody woke it."""
-
-
-class _Mark:
-    """From *frame* of *epoch* on, PCM comes from *variant*."""
-
-    __slots__ = ("discontinuity", "epoch", "frame", "variant")
-
-    def __init__(self, epoch: int, frame: int, variant: int | None, discontinuity: bool) -> None:
-        self.epoch, self.frame, self.variant, self.discontinuity = epoch, frame, variant, discontinuity
-
-
-class _Worker:
-    """The decoder's thread: owns the decoder, writes the ring. Knows nothing of the stream, which may be collected."""
-
-    def __init__(self, decoder: Decoder, ring: RingBuffer, bus: EventBus, start: int) -> None:
-        self.decoder, self.ring, self.bus = decoder, ring, bus
-        self.epoch = 0
-        self.bases = {0: start}  # the frame an epoch begins at
-        self.target: tuple[int, bool] = (start, True)
-        self.closed = False
-        self.error: BaseException | None = None
-        self.decoded = 0
-        self.marks: collections.deque[_Mark] = collections.deque()
-        self.watchers: set[Callable[[], None]] = set()
-        self.lock = threading.Lock()  # between seekers
-        self.thread = threading.Thread(target=self._run, name="kithara-decoder", daemon=True)
-        self.thread.start()
-
-    def seek(self, frame: int, *, exact: bool) -> int:
-        """Begin a new epoch at *frame*; its number. Any thread; never waits for the decoder."""
-        with self.lock:
-            epoch = (self.epoch + 1) & 0xFFFF
-            self.target = (frame, exact)
-            self.bases[epoch] = frame
-            self.bases.pop((epoch - 16) & 0xFFFF, None)
-            self.error = None
-            self.epoch = epoch
-            self.ring.reset(epoch)
-        self.decoder.interrupt()
-        return epoch
-
-    def stop(self) -> None:
-        self.closed = True
-        self.decoder.interrupt()
-        self.ring.wake()
-
-    def _run(self) -> None:
-        epoch = 0
-        try:
-            while not self.closed:
-                try:
-                    self._play(epoch)
-                except Interrupted:
-                    pass  # a seek, or the end
-                except BaseException as exc:  # handed to whoever reads
-                    with self.lock:
-                        if epoch == self.epoch:
-                            self.error = exc
-                            self.ring.end(epoch)
-                self._notify()
-                while not self.closed and self.epoch == epoch:
-                    self.ring.wait_room(epoch, 1 << 62, PATIENCE)
-                epoch = self.epoch
-        finally:
-            self.decoder.close()
-            self._notify()
-
-    def _play(self, epoch: int) -> None:
-        """Decode from the target of *epoch* until another begins."""
-        with self.lock:
-            frame, exact = self.target
-        decoder, ring = self.decoder, self.ring
-        if epoch or frame:
-            decoder.seek(frame, exact=exact)
-            if self.epoch != epoch:
-                return
-            self.bus.publish(Sought(seconds=frame / decoder.spec.rate, exact=exact, epoch=epoch))
-        spec = decoder.spec
-        block = np.empty((BLOCK, spec.channels), decoder.dtype)
-        width = block.itemsize * spec.channels
-        raw = block.data.cast("B")
-        place, variant = frame, decoder.variant
-        self.marks.append(_Mark(epoch, frame, variant, False))
-        while not self.closed and self.epoch == epoch:
-            count = decoder.readinto(block)
-            if decoder.variant != variant:
-                variant = decoder.variant
-                self.marks.append(_Mark(epoch, place, variant, True))
-                self.bus.publish(VariantSwitched(variant=variant, seconds=place / spec.rate))
-            done, size = 0, count * width
-            while done < size:
-                put = ring.write(raw[done:size], epoch)
-                if put < 0 or self.closed:
-                    return
-                done += put
-                if put:
-                    self._notify()
-                if done < size:
-                    ring.wait_room(epoch, min(size - done, ring.capacity // 4), PATIENCE)
-            place += count
-            self.decoded += count
-            if count < BLOCK:
-                ring.end(epoch)
-                self.bus.publish(Ended(seconds=place / spec.rate))
-                return
-
-    def _notify(self) -> None:
-        for watcher in tuple(self.watchers):
-            watcher()
 
 
 class AudioStream:
@@ -184,8 +71,8 @@ class AudioStream:
         need = max(int(buffer * self.spec.rate), 2 * BLOCK) * self._width
         self._ring = RingBuffer(1 << (need - 1).bit_length())
         self._reported = 0
-        self._mark: _Mark | None = None
-        self._worker = _Worker(decoder, self._ring, self._bus, round(start * self.spec.rate))
+        self._turn: Turn | None = None
+        self._worker = Worker(decoder, self._ring, self._bus, round(start * self.spec.rate))
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -243,12 +130,12 @@ class AudioStream:
 
     def _chunk(self) -> PcmChunk | None:
         """What is here, up to where its kind changes; None when nothing is."""
-        ring, marks = self._ring, self._worker.marks
+        ring, turns = self._ring, self._worker.turns
         out = np.empty((CHUNK, self.spec.channels), self.dtype)
         raw = out.data.cast("B")
         epoch, consumed = ring.entered
         before = self._worker.bases.get(epoch, 0) + consumed // self._width
-        stop = next((mark.frame for mark in tuple(marks) if mark.epoch == epoch and mark.frame > before), None)
+        stop = next((turn.frame for turn in tuple(turns) if turn.epoch == epoch and turn.frame > before), None)
         if stop is not None:
             raw = raw[: (stop - before) * self._width]
         got = ring.read_into(raw) // self._width
@@ -257,11 +144,11 @@ class AudioStream:
         epoch, consumed = ring.entered
         start = self._worker.bases.get(epoch, 0) + consumed // self._width - got
         fresh = False
-        while marks and (marks[0].epoch != epoch or marks[0].frame <= start):
-            mark = marks.popleft()
-            if mark.epoch == epoch:
-                fresh, self._mark = mark.discontinuity or mark.epoch != 0, mark
-        variant = self._mark.variant if self._mark is not None else None
+        while turns and (turns[0].epoch != epoch or turns[0].frame <= start):
+            turn = turns.popleft()
+            if turn.epoch == epoch:
+                fresh, self._turn = turn.discontinuity or turn.epoch != 0, turn
+        variant = self._turn.variant if self._turn is not None else None
         data = out[:got] if got == CHUNK else out[:got].copy()
         return PcmChunk(data=data, start=start, rate=self.spec.rate, epoch=epoch, variant=variant, discontinuity=fresh)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import Closed, Interrupted, UnsupportedMedia
 from ..media import MediaInfo
+from .collect import check_array, collected
 from .engine import Engine
 from .formats import open_demuxer
 from .gapless import Gapless, GaplessMode
@@ -25,9 +26,6 @@ from .track import Demuxer
 from .view import ByteView
 
 __all__ = ["Decoder"]
-
-GROWTH = 1 << 18
-"""Frames read at once where the end is not known."""
 
 
 class Decoder:
@@ -189,20 +187,12 @@ class Decoder:
 
     def readinto(self, out: Array) -> int:
         """Fill *out*, ``(n, channels)`` of this decoder's dtype and C-contiguous; returns the frames put in. Waits."""
-        self._check(out)
+        check_array(out, self._dtype, self.spec.channels)
         with self._using():
             self._go(self._position)
             count = self._engine.fill(out, 0, len(out))
             self._position += count
             return count
-
-    def _check(self, out: Array) -> None:
-        channels = self.spec.channels
-        shape = (len(out), channels)
-        if out.dtype != self._dtype or not (out.shape == shape or (channels == 1 and out.ndim == 1)):
-            raise ValueError(f"out is {out.dtype} {out.shape}, expected {self._dtype} (n, {channels})")
-        if not out.flags.c_contiguous or not out.flags.writeable:
-            raise ValueError("out must be C-contiguous and writable")
 
     def _go(self, position: int) -> None:
         """Bring the engine to *position*."""
@@ -217,26 +207,10 @@ class Decoder:
             left = max(known - position, 0)
             frames = left if frames < 0 else min(frames, left)
         self._go(position)
-        if 0 <= frames <= GROWTH or (known is not None and self._trusted(frames)):
-            return self._fresh(frames)
-        pieces = []
-        while frames < 0 or frames > 0:
-            piece = self._fresh(GROWTH if frames < 0 else min(GROWTH, frames))
-            pieces.append(piece)
-            frames -= len(piece) if frames > 0 else 0
-            if len(piece) < GROWTH:
-                break
-        return np.concatenate(pieces) if len(pieces) != 1 else pieces[0]
-
-    def _trusted(self, frames: int) -> bool:
-        """Whether a header's promise of *frames* is worth the memory: bytes stand behind it."""
+        # A header's promise is worth the memory if bytes stand behind it.
         length = self._view.length
-        return length is not None and frames <= max(length, 1) * 1024
-
-    def _fresh(self, frames: int) -> Array:
-        out = np.empty((frames, self.spec.channels), self._dtype)
-        count = self._engine.fill(out, 0, frames)
-        return out if count == frames else out[:count].copy()
+        sure = known is not None and length is not None and frames <= max(length, 1) * 1024
+        return collected(self._engine, frames, self._dtype, at_once=sure)
 
     def seek(self, frame: int, *, exact: bool = True) -> int:
         """Go to *frame*; returns it. Past the end is allowed: reads are empty there. The next read waits, not this.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from .._core.blocks import cluster_packets, opus_samples
 from .._core.frames import flac_frames
 from ..errors import DecodeError, UnsupportedMedia
 from . import tags as tagging
+from .ebml import UNKNOWN, element_at, inside, real, unlaced, unsigned
 from .flac import StreamInfo
 from .locate import Point, locate
 from .track import Demuxer, Landing, Mark, Packet, Track
@@ -24,59 +23,12 @@ TIMESTAMP = 0xE7
 CLUSTER_MARK = CLUSTER.to_bytes(4, "big")
 MAX_ELEMENT = 1 << 26
 LOOK = 1 << 14
-UNKNOWN = -1
 
 _CODECS = {
     "A_AAC": "aac", "A_OPUS": "opus", "A_VORBIS": "vorbis", "A_FLAC": "flac", "A_ALAC": "alac", "A_MPEG/L3": "mp3",
     "A_MPEG/L2": "mp2", "A_AC3": "ac3", "A_EAC3": "eac3",
 }  # fmt: skip
 _PACKETS = {"aac": 1024, "mp3": 1152, "mp2": 1152, "ac3": 1536, "alac": 4096}
-
-
-class Element(NamedTuple):
-    """An EBML element: its id, and the span of its body (`UNKNOWN` stop: until something of a higher level)."""
-
-    id: int
-    start: int
-    stop: int
-
-
-def _element(data: bytes, at: int) -> Element | None:
-    """The element whose header is at *at*, or None when that is cut off or damaged."""
-    if at >= len(data) or not data[at]:
-        return None
-    width = 9 - data[at].bit_length()
-    start = at + width
-    if width > 4 or start >= len(data) or not data[start]:
-        return None
-    length = 9 - data[start].bit_length()
-    if start + length > len(data):
-        return None
-    number = int.from_bytes(data[at:start], "big")
-    size = int.from_bytes(data[start : start + length], "big") & (1 << 7 * length) - 1
-    body = start + length
-    return Element(number, body, UNKNOWN if size == (1 << 7 * length) - 1 else body + size)
-
-
-def _inside(data: bytes, start: int, stop: int) -> Iterator[Element]:
-    """The elements in ``data[start:stop]``; damage ends the walk."""
-    while start < stop:
-        element = _element(data, start)
-        if element is None or element.stop == UNKNOWN or element.stop > stop:
-            return
-        yield element
-        start = element.stop
-
-
-def _number(data: bytes, element: Element) -> int:
-    return int.from_bytes(data[element.start : element.stop], "big")
-
-
-def _real(data: bytes, element: Element) -> float:
-    body = data[element.start : element.stop]
-    if len(body) == 4:
-        return float(struct.unpack(">f", body)[0])
-    return float(struct.unpack(">d", body)[0]) if len(body) == 8 else 0.0
 
 
 class MatroskaDemuxer(Demuxer):
@@ -104,7 +56,7 @@ class MatroskaDemuxer(Demuxer):
         self._segment = 0
         for _ in range(10_000):
             head = view.some(at, 12, 4096)
-            element = _element(head, 0)
+            element = element_at(head, 0)
             if element is None:
                 break
             size = element.stop - element.start if element.stop != UNKNOWN else UNKNOWN
@@ -135,44 +87,44 @@ class MatroskaDemuxer(Demuxer):
         raise DecodeError("no audio track before the end of the Matroska header", range=(offset, at))
 
     def _read_info(self, data: bytes) -> None:
-        for element in _inside(data, 0, len(data)):
+        for element in inside(data, 0, len(data)):
             if element.id == 0x2AD7B1:
-                self._scale = _number(data, element) or 1_000_000
+                self._scale = unsigned(data, element) or 1_000_000
             elif element.id == 0x4489:
-                self._duration = _real(data, element)
+                self._duration = real(data, element)
             elif element.id == 0x7BA9:
                 self._title = data[element.start : element.stop].decode("utf-8", "replace")
 
     def _read_seek_head(self, data: bytes) -> None:
-        for seek in _inside(data, 0, len(data)):
-            found = {element.id: _number(data, element) for element in _inside(data, seek.start, seek.stop)}
+        for seek in inside(data, 0, len(data)):
+            found = {element.id: unsigned(data, element) for element in inside(data, seek.start, seek.stop)}
             if 0x53AB in found and 0x53AC in found:
                 self._places[found[0x53AB]] = self._segment + found[0x53AC]
 
     def _read_tracks(self, data: bytes) -> Track:
         names = []
-        for entry in _inside(data, 0, len(data)):
+        for entry in inside(data, 0, len(data)):
             number = kind = delay = 0
             name, private, rate, channels, depth = "", b"", 8000.0, 1, 16
-            for element in _inside(data, entry.start, entry.stop):
+            for element in inside(data, entry.start, entry.stop):
                 if element.id == 0xD7:
-                    number = _number(data, element)
+                    number = unsigned(data, element)
                 elif element.id == 0x83:
-                    kind = _number(data, element)
+                    kind = unsigned(data, element)
                 elif element.id == 0x86:
                     name = data[element.start : element.stop].rstrip(b"\0").decode("latin-1")
                 elif element.id == 0x63A2:
                     private = data[element.start : element.stop]
                 elif element.id == 0x56AA:
-                    delay = _number(data, element)
+                    delay = unsigned(data, element)
                 elif element.id == 0xE1:
-                    for audio in _inside(data, element.start, element.stop):
+                    for audio in inside(data, element.start, element.stop):
                         if audio.id == 0xB5:
-                            rate = _real(data, audio)
+                            rate = real(data, audio)
                         elif audio.id == 0x9F:
-                            channels = _number(data, audio)
+                            channels = unsigned(data, audio)
                         elif audio.id == 0x6264:
-                            depth = _number(data, audio)
+                            depth = unsigned(data, audio)
             codec = _CODECS.get(name) or (
                 f"pcm_s{depth}le" if name == "A_PCM/INT/LIT" and depth in (16, 24, 32) else ""
             )
@@ -253,7 +205,7 @@ class MatroskaDemuxer(Demuxer):
             yield from batch
             if body is None:
                 continue
-            packets = _unlace(body)
+            packets = unlaced(body)
             tick = self._tick(stamp)
             if discard > 0 and opus and self.end is None:
                 whole = sum(opus_samples(packet) for packet in packets)
@@ -306,7 +258,7 @@ class MatroskaDemuxer(Demuxer):
         stamp, body = found
         tick = self._tick(stamp)
         packet = self.track.packet
-        if self._info is not None and (packets := _unlace(body)):
+        if self._info is not None and (packets := unlaced(body)):
             frames, _ = flac_frames(packets[0], 0, self._info.fixed_block, 0, 0, True)
             return Landing(frames[0][2], True) if frames else Landing(tick, False)
         if self.track.codec == "opus":
@@ -319,20 +271,20 @@ class MatroskaDemuxer(Demuxer):
             place = self._places.get(CUES)
             if place is not None:
                 head = self._view.get(place, 12)
-                element = _element(head, 0)
+                element = element_at(head, 0)
                 if element is not None and element.id == CUES and 0 <= element.stop - element.start <= MAX_ELEMENT:
                     self._read_cues(self._view.get(place + element.start, element.stop - element.start))
         return self._cues
 
     def _read_cues(self, data: bytes) -> None:
         points = set()
-        for cue in _inside(data, 0, len(data)):
+        for cue in inside(data, 0, len(data)):
             time, place = 0, None
-            for element in _inside(data, cue.start, cue.stop):
+            for element in inside(data, cue.start, cue.stop):
                 if element.id == 0xB3:
-                    time = _number(data, element)
+                    time = unsigned(data, element)
                 elif element.id == 0xB7:
-                    found = {inner.id: _number(data, inner) for inner in _inside(data, element.start, element.stop)}
+                    found = {inner.id: unsigned(data, inner) for inner in inside(data, element.start, element.stop)}
                     if found.get(0xF7, self._number) == self._number:
                         place = found.get(0xF1)
             if place is not None:
@@ -346,10 +298,10 @@ class MatroskaDemuxer(Demuxer):
             data = self._view.some(at, LOOK)
             mark = data.find(CLUSTER_MARK)
             while mark >= 0 and at + mark < stop:
-                element = _element(data, mark)
-                first = None if element is None else _element(data, element.start)
+                element = element_at(data, mark)
+                first = None if element is None else element_at(data, element.start)
                 if first is not None and first.id == TIMESTAMP and first.stop <= len(data):
-                    return Point(at + mark, self._tick(_number(data, first)))
+                    return Point(at + mark, self._tick(unsigned(data, first)))
                 mark = data.find(CLUSTER_MARK, mark + 4)
             if len(data) < LOOK:
                 return None
@@ -361,14 +313,14 @@ class MatroskaDemuxer(Demuxer):
         tagging.put(tags, "title", self._title)
         place = self._places.get(TAGS)
         head = b"" if place is None else self._view.get(place, 12)
-        element = _element(head, 0)
+        element = element_at(head, 0)
         if place is None or element is None or element.id != TAGS or element.stop - element.start > MAX_ELEMENT:
             return tags, ()
         data = self._view.get(place + element.start, element.stop - element.start)
-        for tag in _inside(data, 0, len(data)):
-            for simple in _inside(data, tag.start, tag.stop):
+        for tag in inside(data, 0, len(data)):
+            for simple in inside(data, tag.start, tag.stop):
                 if simple.id == 0x67C8:
-                    found = {inner.id: inner for inner in _inside(data, simple.start, simple.stop)}
+                    found = {inner.id: inner for inner in inside(data, simple.start, simple.stop)}
                     if 0x45A3 in found and 0x4487 in found:
                         name, text = (
                             data[found[key].start : found[key].stop].decode("utf-8", "replace")
@@ -388,39 +340,3 @@ def _find_cluster(feed: Feed, at: int) -> bool:
         feed.more()
     feed.drop(mark)
     return True
-
-
-def _unlace(body: memoryview) -> list[memoryview]:
-    """The packets in a block, behind its time stamp (RFC 9559, 10.3)."""
-    lacing, body = body[0] >> 1 & 3, body[1:]
-    if not lacing:
-        return [body]
-    count, at = body[0] + 1, 1
-    sizes: list[int] = []
-    if lacing == 2:
-        size = (len(body) - 1) // count
-        sizes = [size] * count
-    elif lacing == 1:
-        for _ in range(count - 1):
-            size = 0
-            while True:
-                byte, at = body[at], at + 1
-                size += byte
-                if byte < 255:
-                    break
-            sizes.append(size)
-        sizes.append(len(body) - at - sum(sizes))
-    else:
-        for k in range(count - 1):
-            width = 9 - body[at].bit_length()
-            value = int.from_bytes(body[at : at + width], "big") & (1 << 7 * width) - 1
-            at += width
-            sizes.append(value if k == 0 else sizes[-1] + value - (1 << 7 * width - 1) + 1)
-        sizes.append(len(body) - at - sum(sizes))
-    packets = []
-    for size in sizes:
-        if size < 0:
-            break
-        packets.append(body[at : at + size])
-        at += size
-    return packets
