@@ -17,7 +17,7 @@ class MediaInfo:
 
     Attributes:
         codec: ``"mp3" "aac" "alac" "flac" "opus" "vorbis" "ac3" "eac3" "pcm_s16le"…``
-        container: ``"mp3" "adts" "ac3" "mp4" "fmp4" "flac" "ogg" "wav" "mpegts" "matroska"``, or ``"hls"`` for a
+        container: ``"mp3" "adts" "ac3" "mp4" "fmp4" "flac" "ogg" "wav" "aiff" "mpegts" "matroska"``, or ``"hls"`` for a
             playlist.
         bitrate: Bits per second, where the container tells it or the sizes give it.
         profile: A finer name of the codec, such as ``"HE-AAC"`` or ``"LC"``.
@@ -54,6 +54,7 @@ _MP4 = MediaInfo(container="mp4")
 _FLAC = MediaInfo(codec="flac", container="flac")
 _OGG = MediaInfo(container="ogg")
 _WAV = MediaInfo(container="wav")
+_AIFF = MediaInfo(container="aiff")
 _TS = MediaInfo(container="mpegts")
 _MATROSKA = MediaInfo(container="matroska")
 _HLS = MediaInfo(container="hls")
@@ -85,6 +86,8 @@ _TYPES = {
     "audio/wave": _WAV,
     "audio/x-wav": _WAV,
     "audio/vnd.wave": _WAV,
+    "audio/aiff": _AIFF,
+    "audio/x-aiff": _AIFF,
     "video/mp2t": _TS,
     "audio/mp2t": _TS,
     "audio/webm": _MATROSKA,
@@ -116,6 +119,9 @@ _SUFFIXES = {
     "opus": MediaInfo(codec="opus", container="ogg"),
     "wav": _WAV,
     "wave": _WAV,
+    "aif": _AIFF,
+    "aiff": _AIFF,
+    "aifc": _AIFF,
     "ts": _TS,
     "webm": _MATROSKA,
     "weba": _MATROSKA,
@@ -191,6 +197,8 @@ def sniff(head: bytes) -> MediaInfo | None:
         return _sniff_ogg(head)
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return _WAV
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return _AIFF
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return _MATROSKA
     if head[4:8] in (b"ftyp", b"moov", b"styp", b"moof", b"sidx", b"mdat", b"free", b"skip", b"wide", b"emsg", b"prft"):

@@ -39,8 +39,10 @@ _NAMES = {
     "mp2": "mp2float",
     "mp3": "mp3float",
     "opus": "opus",
-    "pcm_alaw": "pcm_alaw",
-    "pcm_mulaw": "pcm_mulaw",
+    **{
+        f"pcm_{name}": f"pcm_{name}"
+        for name in ("alaw", "mulaw", "s8", "s16be", "s24be", "s32be", "f32be", "f64be")
+    },
     "vorbis": "vorbis",
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..errors import DecodeError, UnsupportedMedia
 from ..media import MediaInfo, id3_size, sniff
+from .aiff import AiffDemuxer
 from .dolby import DolbyDemuxer
 from .flac import FlacDemuxer
 from .matroska import MatroskaDemuxer
@@ -32,6 +33,7 @@ _OPENERS: dict[str, Callable[[ByteView, int], Demuxer]] = {
     "flac": FlacDemuxer,
     "ogg": OggDemuxer,
     "wav": WavDemuxer,
+    "aiff": AiffDemuxer,
     "mpegts": TransportDemuxer,
     "matroska": MatroskaDemuxer,
 }

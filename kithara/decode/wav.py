@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..errors import DecodeError, UnsupportedMedia
 from . import tags as tagging
-from .track import Demuxer, Landing, Packet, Track, need
+from .linear import BLOCK, LinearDemuxer
+from .track import Track, need
 from .view import ByteView
 
 __all__ = ["WavDemuxer"]
 
-BLOCK = 4096
-"""Frames in one packet."""
 MAX_CHUNKS = 1000
 
 _PCM = {8: "pcm_u8", 16: "pcm_s16le", 24: "pcm_s24le", 32: "pcm_s32le"}
 _FLOAT = {32: "pcm_f32le", 64: "pcm_f64le"}
 
 
-class WavDemuxer(Demuxer):
+class WavDemuxer(LinearDemuxer):
     """PCM in a WAVE file: integer of 8 to 32 bits, float of 32 or 64, A-law and µ-law."""
 
     container = "wav"
 
     def __init__(self, view: ByteView, offset: int) -> None:
-        self._view = view
+        super().__init__(view)
         head = need(view.some(offset, 12, 4096), 12, "the RIFF header", offset)
         large = head[:4] != b"RIFF"
         at, sizes, form = offset + 12, 0, b""
         self._info: tuple[int, int] | None = None
-        self._chunks_end = 0
         for _ in range(MAX_CHUNKS):
             chunk = need(view.some(at, 8, 4096), 8, "a chunk header", at)
             name, size = chunk[:4], int.from_bytes(chunk[4:8], "little")
@@ -56,9 +52,7 @@ class WavDemuxer(Demuxer):
             size = known if known is not None else -1
         elif known is not None:
             size = min(size, known)
-        self._size = size
-        self.end: int | None = size // self._align if size >= 0 else None
-        self._frame = 0
+        self.lie(self._first, size)
 
     def _open_format(self, form: bytes) -> None:
         kind = int.from_bytes(form[:2], "little")
@@ -84,28 +78,6 @@ class WavDemuxer(Demuxer):
             packet=BLOCK,
             bitrate=rate * self._align * 8,
         )
-
-    def packets(self) -> Iterator[Packet]:
-        view, align = self._view, self._align
-        at = self._first + self._frame * align
-        stop = self._first + self._size if self._size >= 0 else None
-        while True:
-            most = BLOCK * align * 4 if stop is None else min(BLOCK * align * 4, stop - at)
-            if most < align:
-                return
-            # `some` gives what is here: the first block of a slow link is a small one.
-            data = view.some(at, align, most)
-            frames = len(data) // align
-            if not frames:
-                return
-            yield memoryview(data)[: frames * align], frames
-            at += frames * align
-
-    def seek(self, tick: int, *, exact: bool = True) -> Landing:
-        self._frame = max(tick, 0) if self.end is None else min(max(tick, 0), self.end)
-        start = self._first + self._frame * self._align
-        self._view.plan(start, start + 2 * BLOCK * self._align)
-        return Landing(self._frame)
 
     def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
         info = self._info

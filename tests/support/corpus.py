@@ -219,6 +219,10 @@ RECIPES: dict[str, Recipe] = {
     ),
     "wav-16": Recipe(suffix=".wav", codec="pcm", container="wav", make=copied, lossless=True),
     "wav-24": Recipe(suffix=".wav", codec="pcm", container="wav", make=copied, bits=24, lossless=True),
+    "aiff": Recipe(suffix=".aiff", codec="pcm", container="aiff", make=ffmpeg("-c:a", "pcm_s16be"), lossless=True),
+    "aiff-24": Recipe(
+        suffix=".aif", codec="pcm", container="aiff", make=ffmpeg("-c:a", "pcm_s24be"), bits=24, lossless=True
+    ),
     "wav-float": Recipe(suffix=".wav", codec="pcm", container="wav", make=copied, bits=32, lossless=True),
 }
 
