@@ -20,6 +20,7 @@ SPREAD = 0.36
 _SPREAD_MEMORY = 0.08
 _MEAN_MEMORY = 0.03
 _LATENCY_MEMORY = 0.2
+_LATENCY_LIMIT = (1.0, 4.0)  # seconds, and times what it was, that one sample counts at most: it may be of a retry
 _SURPRISE_LIMIT = 1.5
 _FULL_WEIGHT = 3.0  # seconds after which a transfer that was given up counts like a finished one
 _OUTAGE = 6.0  # seconds lost in one transfer from which on it met an outage
@@ -79,7 +80,8 @@ class Estimator:
         self.spread += _SPREAD_MEMORY * weight * (min(abs(surprise), _SURPRISE_LIMIT) - self.spread)
         self.mean += max(_MEAN_MEMORY, 1 / self.count) * weight * (observed - self.mean)
         self.level += MEMORY * weight * surprise
-        self.latency += _LATENCY_MEMORY * (latency - self.latency)
+        most, times = _LATENCY_LIMIT
+        self.latency += _LATENCY_MEMORY * (min(latency, most + times * self.latency) - self.latency)
 
     def blended(self, done: int, seconds: float) -> float:
         """The forecast in the light of a transfer under way: *done* bytes *seconds* after its first byte."""

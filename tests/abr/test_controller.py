@@ -107,6 +107,17 @@ def test_small_and_latency_bound_samples_still_teach():
     assert 0.5 == pytest.approx(estimator.latency)
 
 
+def test_a_request_that_was_tried_again_for_seconds_is_not_the_round_trip_but_a_slow_one_is_learned():
+    estimator = Estimator(AbrOptions())
+    for _ in range(10):
+        estimator.feed(100_000, 1.0, 0.05)
+    estimator.feed(100_000, 1.0, 30.0)
+    assert estimator.latency < 0.5
+    for _ in range(20):
+        estimator.feed(100_000, 1.0, 2.0)
+    assert 2.0 == pytest.approx(estimator.latency, rel=0.1)
+
+
 def test_one_fast_sample_moves_the_estimate_but_not_to_itself():
     estimator = Estimator(AbrOptions())
     for _ in range(10):
