@@ -1,6 +1,7 @@
 # Everything a checkout needs, and no root: Python 3.11 or newer, a C compiler, git.
 #
-#   make demo       the whole path on loopback: throttled origin, seek, WAV, offline
+#   make demo       the whole path on loopback: throttled origin, seek, WAV, offline, an adaptive stream and its picture
+#   make pictures   the recordings and pictures of the documentation, anew
 #   make test       the suite; what it cannot run here (no nginx, no encoders) is skipped with a reason
 #   make test-all   with the slow tests
 #   make lint       ruff, mypy --strict, the stubs of the core against the core
@@ -19,10 +20,13 @@ TESTS ?= tests
 # Groups of dependencies that the tests may use; those of `faces` are large, and tests without them are skipped.
 TEST_GROUPS ?= test
 
-.PHONY: demo test test-all lint docs bench sanitize build clean
+.PHONY: demo pictures test test-all lint docs bench sanitize build clean
 
-demo: $(VENV)/.built
+demo: $(VENV)/.built $(VENV)/.pictures
 	$(BIN)/kithara demo --out demo-out
+
+pictures: $(VENV)/.built $(VENV)/.pictures
+	$(BIN)/python docs/assets/record.py docs/assets
 
 test: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" $(TESTS)
@@ -65,6 +69,11 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.built: $(VENV)/.installed $(CORE)
 	$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@
+
+# The demo does without, but then draws no PNG.
+$(VENV)/.pictures: pyproject.toml | $(VENV)/.installed
+	$(PIP) "matplotlib>=3.8" || echo "no matplotlib: no PNG will be drawn" >&2
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.installed

@@ -86,6 +86,7 @@ def seconds_progress(*, quiet: bool = False) -> Progress:
         BarColumn(),
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
         console=console,
         disable=quiet or not console.is_terminal,
     )

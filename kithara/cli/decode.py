@@ -16,7 +16,7 @@ import kithara
 from ..errors import redact_url
 from .access import Access, access_options, json_option, quiet_option
 from .completion import MEDIA
-from .console import clock, errors_console, say_json, seconds_progress
+from .console import clock, errors_console, say_json, seconds_progress, sparse_bar
 from .output import translated, whole
 from .recorder import FLAC_TYPES, SAMPLE_TYPES, Recorder
 
@@ -85,12 +85,19 @@ def decode(
                     break
                 recorder.write(block)
                 done += len(block)
-                progress.update(task, completed=done, note=clock(done / spec.rate))
+                progress.update(task, completed=done, note=f"{clock(done / spec.rate)}{_arrived(media)}")
     record = {"url": redact_url(url), "output": output, "frames": done, "rate": spec.rate, "channels": spec.channels}
     if as_json:
         say_json(record)
     elif sys.stderr.isatty() and not quiet:
         errors_console().print(f"{output}: {clock(done / spec.rate)}, {spec.rate} Hz, {spec.channels} channels")
+
+
+def _arrived(media: Media) -> str:
+    """Which parts of a file are here."""
+    if not isinstance(media, kithara.SyncReader):
+        return ""
+    return f" {sparse_bar(media.available_ranges(), media.length)}"
 
 
 @contextmanager

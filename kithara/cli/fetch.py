@@ -23,10 +23,13 @@ from ..events import Subscription
 from ..hls import SegmentLoaded
 from .access import Access, access_options, json_option, quiet_option
 from .completion import MEDIA
-from .console import bytes_progress, error_record, errors_console, say_error, say_json, size, sparse_bar, total
+from .console import Spans, bytes_progress, error_record, errors_console, say_error, say_json, size, sparse_bar, total
 from .output import folder, translated, whole
 
 BLOCK = 64 * 1024
+STDOUT = Path("-")
+SHOWN = 8
+"""Rows of files on a terminal at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,9 @@ class Fetched:
 @click.argument("urls", type=MEDIA, nargs=-1, required=True, metavar="URL...")
 @click.option(
     "--export",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Also copy each file to this folder; of a playlist, all variants to a folder in it that any player plays.",
+    type=click.Path(file_okay=False, allow_dash=True, path_type=Path),
+    help="Also copy each file to this folder; of a playlist, all variants to a folder in it that any player plays. "
+    "With -, one file to stdout.",
 )
 @click.option("--refresh", is_flag=True, help="Ask the server whether a cached file is still the same.")
 @access_options
@@ -58,15 +62,18 @@ def fetch(urls: tuple[str, ...], export: Path | None, refresh: bool, access: Acc
     """
     if not access.keep and export is None:
         raise click.UsageError("--no-cache keeps nothing: name a folder with --export")
+    if export == STDOUT and (as_json or len(urls) > 1):
+        raise click.UsageError("stdout takes one file, and no --json beside it")
     twice = [name for name, count in Counter(map(_name, urls)).items() if count > 1]
     if export is not None and twice:
         raise click.UsageError(f"several of these would become {export / twice[0]}")
     done: list[Fetched] = []
     failed = 0
     with bytes_progress(quiet=quiet or as_json) as progress:
+        rows = _Rows(progress, len(urls))
         for url in urls:
             try:
-                result = _fetch(url, access, export, refresh=refresh, progress=progress)
+                result = _fetch(url, access, export, refresh=refresh, rows=rows)
             except KitharaError as error:
                 failed += 1
                 if as_json:
@@ -85,20 +92,47 @@ def fetch(urls: tuple[str, ...], export: Path | None, refresh: bool, access: Acc
     return 1 if failed else 0
 
 
-def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, progress: Progress) -> Fetched:
+class _Rows:
+    """Progress: a row for each of the last files, and above them one for all *count* of them together."""
+
+    def __init__(self, progress: Progress, count: int) -> None:
+        self._progress = progress
+        self._count = count
+        self._files: list[TaskID] = []
+        self._before = self._here = 0
+        self._together = progress.add_task("", total=None, map="", visible=count > 1)
+
+    def begin(self, name: str, spans: Spans = (), length: int | None = None) -> int:
+        """Begin the row of the file *name*, of which *spans* are here already; how many bytes that is."""
+        self._before += self._here
+        cached = total(spans)
+        # What a row begins with does not count for its rate.
+        self._files.append(self._progress.add_task(escape(name), total=length, completed=cached, map=""))
+        for old in self._files[:-SHOWN]:
+            self._progress.update(old, visible=False)
+        self._progress.update(self._together, description=f"{len(self._files)} of {self._count} files")
+        self.tell(spans, length)
+        return cached
+
+    def tell(self, spans: Spans, length: int | None) -> None:
+        """Show what is here of the file that was begun last."""
+        self._here = total(spans)
+        self._progress.update(self._files[-1], completed=self._here, total=length, map=sparse_bar(spans, length))
+        self._progress.update(self._together, completed=self._before + self._here)
+
+
+def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, rows: _Rows) -> Fetched:
     started = time.monotonic()
     name = _name(url)
-    path = None if export is None else folder(export) / name
+    path = None if export is None else STDOUT if export == STDOUT else folder(export) / name
     with access.open(url, refresh=refresh) as reader:
-        if path is not None and isinstance(reader.store, Chain):  # one variant's bytes would be no presentation
-            return _fetch_presentation(url, access, path.with_suffix(""), progress)
-        spans = reader.available_ranges()
-        cached = total(spans)
-        bar = sparse_bar(spans, reader.length)
-        task = progress.add_task(escape(name), total=reader.length, completed=cached, map=bar)
+        if path is not None and path != STDOUT and isinstance(reader.store, Chain):
+            # One variant's bytes would be no presentation.
+            return _fetch_presentation(url, access, path.with_suffix(""), rows)
+        cached = rows.begin(name, reader.available_ranges(), reader.length)
         with _exported(path) as copy:
-            length = _read_through(reader, copy, progress, task)
-        progress.update(task, completed=length, total=length, map=sparse_bar([(0, length)], length))
+            length = _read_through(reader, copy, rows)
+        rows.tell([(0, length)], length)
     return Fetched(
         url=redact_url(url),
         length=length,
@@ -108,10 +142,10 @@ def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, prog
     )
 
 
-def _fetch_presentation(url: str, access: Access, path: Path, progress: Progress) -> Fetched:
+def _fetch_presentation(url: str, access: Access, path: Path, rows: _Rows) -> Fetched:
     """Export the HLS presentation at *url*: the folder *path* holds all of it once its master playlist is there."""
     started = time.monotonic()
-    task = progress.add_task(escape(path.name), total=None, map="")
+    rows.begin(path.name)
     length = 0
     cached: dict[tuple[int, int], int] = {}
     with access.open_media(url) as segments:
@@ -125,9 +159,9 @@ def _fetch_presentation(url: str, access: Access, path: Path, progress: Progress
                     copy(memoryview(piece))
                     length += len(piece)
                     _note_cached(events, cached)
-                    progress.update(task, completed=length)
+                    rows.tell([(0, length)], None)
     _note_cached(events, cached)
-    progress.update(task, completed=length, total=length)
+    rows.tell([(0, length)], length)
     return Fetched(
         url=redact_url(url),
         length=length,
@@ -144,9 +178,7 @@ def _note_cached(events: Subscription, cached: dict[tuple[int, int], int]) -> No
             cached[event.variant, event.index] = event.size
 
 
-def _read_through(
-    reader: kithara.SyncReader, copy: Callable[[memoryview], object] | None, progress: Progress, task: TaskID
-) -> int:
+def _read_through(reader: kithara.SyncReader, copy: Callable[[memoryview], object] | None, rows: _Rows) -> int:
     buffer = bytearray(BLOCK)
     view = memoryview(buffer)
     position = 0
@@ -154,8 +186,7 @@ def _read_through(
         if copy is not None:
             copy(view[:count])
         position += count
-        spans = reader.available_ranges()
-        progress.update(task, completed=total(spans), total=reader.length, map=sparse_bar(spans, reader.length))
+        rows.tell(reader.available_ranges(), reader.length)
     return position
 
 
@@ -170,6 +201,9 @@ def _exported(path: Path | None) -> Iterator[Callable[[memoryview], object] | No
     """What writes a file that becomes *path* once it is whole; None without a path."""
     if path is None:
         yield None
+        return
+    if path == STDOUT:
+        yield sys.stdout.buffer.write
         return
     with whole(path) as temporary, temporary.open("wb", buffering=0) as file:
 

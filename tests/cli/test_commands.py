@@ -569,3 +569,32 @@ def test_a_header_reaches_the_server(run: Run, origin: Origin) -> None:
     origin.serve("tagged.flac", Body(data=SONG))
     assert 0 == run("info", "-H", "X-Name: orpheus", origin.url("tagged.flac")).returncode
     assert {"orpheus"} == {request.headers.get("x-name") for request in origin.requests}
+
+
+def test_fetch_to_stdout_gives_the_very_bytes(spawn: Run, origin: Origin) -> None:
+    done = spawn("fetch", "--export", "-", origin.url("song.flac"))
+    assert (0, SONG, b"") == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("more", [("--json",), ("http://127.0.0.1/other.mp3",)])
+def test_stdout_takes_one_file(run: Run, origin: Origin, more: tuple[str, ...]) -> None:
+    code, out, errors = said(run("fetch", "--export", "-", origin.url("song.flac"), *more))
+    assert (2, "", []) == (code, out, origin.requests)
+    assert "stdout takes one file" in errors
+
+
+def test_fetch_of_many_shows_each_and_the_total(
+    command: Callable[..., list[str]], environment: dict[str, str], origin: Origin
+) -> None:
+    for number in range(12):
+        origin.serve(f"{number}.flac", SONG[: 1000 * number + 1000])
+    terminal, side = pty.openpty()
+    words = command("fetch", *(origin.url(f"{number}.flac") for number in range(12)))
+    with subprocess.Popen(words, env={**environment, "TERM": "xterm"}, stdin=side, stdout=side, stderr=side) as process:
+        os.close(side)
+        seen = b""
+        while chunk := _read(terminal):
+            seen += chunk
+        assert 0 == process.wait(20)
+    os.close(terminal)
+    assert [] == [sight for sight in (b"11.flac", b"12 of 12 files", b"12 files, 76.2 KiB, ") if sight not in seen]

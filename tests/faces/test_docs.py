@@ -71,7 +71,9 @@ def looked_up(path):
     return getattr(importlib.import_module(module), name) if module else importlib.import_module(name)
 
 
-@pytest.mark.parametrize("room", ["", ".abr", ".assets", ".decode", ".file", ".hls", ".net", ".storage", ".stream"])
+@pytest.mark.parametrize(
+    "room", ["", ".abr", ".assets", ".decode", ".file", ".hls", ".net", ".storage", ".stream", ".timeline"]
+)
 def test_every_public_name_has_its_place_in_the_reference(root, room):
     pages = "\n".join(path.read_text() for path in (root / "docs" / "reference").glob("*.md"))
     need("fsspec")
