@@ -6,8 +6,8 @@
 #   make test-all   with the slow tests
 #   make lint       ruff, mypy --strict, the stubs of the core against the core
 #   make docs       the documentation, into build/site, without a warning
-#   make bench      the benches; REPORT=1 writes docs/performance.md, TRACES=dir plays adaptive choice over the
-#                   recorded networks in that folder
+#   make bench      the benches, their ratios and what these should reach; REPORT=1 writes docs/performance.md, ROUNDS=1
+#                   only shows that all of them run, TRACES=dir plays adaptive choice over recorded networks
 #   make sanitize   the core's tests under ASan+UBSan and under TSan
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -43,10 +43,11 @@ docs: $(VENV)/.built $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.built $(VENV)/.test $(VENV)/.bench
-	$(BIN)/python -m pytest $(wildcard benches/bench_*.py) $(if $(REPORT),--report docs/performance.md)
-	$(BIN)/python benches/instructions.py
+	$(BIN)/python -m pytest $(wildcard benches/bench_*.py) --benchmark-quiet \
+		$(if $(REPORT),--report docs/performance.md) $(if $(ROUNDS),--rounds $(ROUNDS))
 	$(BIN)/python benches/hls/bench_playlist.py
 	$(BIN)/python benches/abr/bench_abr.py $(if $(TRACES),--traces $(TRACES) $(if $(REPORT),--report docs/abr.md))
+	$(BIN)/python benches/instructions.py
 
 sanitize: $(VENV)/.built $(VENV)/.test
 	tests/sanitize.sh asan

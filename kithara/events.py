@@ -148,6 +148,8 @@ class EventBus:
 
     def publish(self, event: object) -> None:
         """Give *event* to every subscription."""
+        if not self._subscriptions:
+            return
         with self._lock:
             subscriptions = list(self._subscriptions)
         for subscription in subscriptions:

@@ -42,7 +42,10 @@ FOLLOW_EVERY = 0.01
 """Seconds between two looks at what another process has brought, while something is missed here."""
 
 GLANCE_EVERY = 0.05
-"""Seconds between two looks at whether another process misses something, or has left."""
+"""Seconds between two looks at whether another process misses something, or has left; and whether to save."""
+
+TELL_EVERY = 0.001
+"""Seconds between two notes to other processes within one transfer; its end is told at once."""
 
 PROGRESS_EVERY = 0.25
 """Seconds between two `Progress` events, at least."""
@@ -79,6 +82,9 @@ class Body(Protocol):
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
+    async def pour(self, sink: Callable[[bytes | memoryview], bool]) -> None:
+        """Call *sink* with every piece, which is good only until the call returns, until it answers False."""
+
 
 class Fetch(Protocol):
     """Asks the origin for ``[start, stop)``: one attempt.
@@ -101,6 +107,9 @@ class Need(enum.IntEnum):
     HOLE = 3
 
 
+_NEEDS = tuple(Need)
+
+
 @dataclass(eq=False, slots=True)
 class _Transfer:
     """One request under way: it has brought the bytes before `at`, and is to bring those before `stop`."""
@@ -112,6 +121,7 @@ class _Transfer:
     began: float
     in_order: bool  # not for somebody's sake: it brings everything, and holds itself back
     at: int = field(init=False)
+    piece: int = 0  # the largest that came
     answered: float | None = None
     tail: bytes = b""  # the last byte that came, which is not given out yet
     call_at: int = ENDLESS  # look again when `at` gets here: the next request is due
@@ -137,7 +147,7 @@ class _Transfer:
             return QUANTUM
         delay = self.answered - self.began
         rate = (self.at - self.start) / (now - self.answered)
-        return max(QUANTUM, int(1.25 * rate * delay))
+        return max(QUANTUM, int(1.25 * rate * delay)) + self.piece  # one more may come before the next look
 
 
 class Filler:
@@ -183,6 +193,8 @@ class Filler:
     ) -> None:
         self.store = store
         self._shared = store if isinstance(store, StreamingResource) else None
+        if self._shared is not None:
+            self._shared.tell_every = TELL_EVERY
         self._asked: list[tuple[int, int, int]] = []  # what other processes miss, as of the last glance
         self._learned = learned
         self.complete = complete
@@ -304,6 +316,7 @@ class Filler:
         """Look, and learn now and then whether another process misses something."""
         if self._shared is not None and not self._over.done():
             self._glancing = self._loop.call_later(GLANCE_EVERY, self._glance)
+            self._save_if_due(self._shared)
             before, self._asked = self._asked, self._shared.asked()
             if before == self._asked and self._shared.is_writer and self._looked:
                 return
@@ -335,15 +348,16 @@ class Filler:
         wanted = _merged(self._demands())
         if now < self._not_before:
             return self._not_before - now
+        waiting = False
         if self.in_order or not self.ranges:
             self._schedule_in_order(now)
-        else:
-            if self._transfers:
-                self._drop_stale(wanted)
-            for start, (stop, need) in wanted.items():
-                if need is not Need.AMPLE:
-                    self._serve(start, stop, need, now)
-        if any(need is Need.WAITING for _, need in wanted.values()):
+        elif self._transfers:
+            self._drop_stale(wanted)
+        for start, (stop, need) in wanted.items():
+            waiting = waiting or need is Need.WAITING
+            if need is not Need.AMPLE and self.ranges and not self.in_order:
+                self._serve(start, stop, need, now)
+        if waiting:
             return self._watch_stall(now)
         if self._transfers or not self.complete or self.store.length is None:
             return None
@@ -384,7 +398,8 @@ class Filler:
         for transfer in list(self._transfers):
             if transfer.left <= READ_OUT or transfer.in_order:
                 continue
-            useful = any(start < transfer.stop and transfer.at < stop for start, (stop, _) in wanted.items())
+            # A hole ends where the next bytes are: what brings those is wanted as well, though only the hole is named.
+            useful = any(start < transfer.stop and transfer.start <= stop for start, (stop, _) in wanted.items())
             wanted_more = waiting if transfer.need is Need.HOLE else bool(wanted)
             if wanted_more and not useful:
                 self._drop(transfer)
@@ -400,6 +415,7 @@ class Filler:
             before, position = transfer, transfer.stop
             need = max(need, Need.AHEAD)  # the waiter itself is served
             if position >= stop:
+                before.call_at = min(before.call_at, before.stop - before.left // 2)  # more may be wanted by then
                 return
         gap = self.store.next_gap(position, stop)
         if gap is None:
@@ -409,7 +425,7 @@ class Filler:
         if before is not None and position == before.stop:
             lead = before.lead(now)
             if before.left > lead:
-                before.call_at = min(before.call_at, before.stop - lead)
+                before.call_at = min(before.call_at, before.stop - max(lead, before.left // 2))
                 return
             doubled = 2 * before.size
         size = stop - position
@@ -488,12 +504,10 @@ class Filler:
         except KitharaError as exc:
             if self._forget(transfer):
                 self._on_failure(exc)
-        else:
-            self._sizes[transfer.at] = transfer.at - transfer.start
-            if len(self._sizes) > 64:
-                del self._sizes[next(iter(self._sizes))]
         finally:
             self._forget(transfer)
+            if self._shared is not None:
+                self._shared.tell()
         self.look()
 
     async def _exchange(self, transfer: _Transfer) -> None:
@@ -527,36 +541,59 @@ class Filler:
                     self.store.set_length(transfer.at)
 
     async def _receive(self, transfer: _Transfer, body: Body) -> None:
-        store = self.store
+        if not transfer.in_order and not self.sealed:
+            left = b""
+
+            def take(piece: bytes | memoryview) -> bool:
+                nonlocal left
+                if self.sealed:  # meanwhile; what comes now may have to wait
+                    left = bytes(piece)
+                    return False
+                return self._take(transfer, body, piece)
+
+            await body.pour(take)
+            if not left or not await self._take_care(transfer, body, left):
+                return
         async for chunk in body:
-            if transfer.in_order:
-                await self._check_bounds(transfer, len(chunk))
-            if len(chunk) > transfer.left:
-                chunk = chunk[: transfer.left]
-            if self.sealed or transfer.tail:
-                chunk = await self._withhold(transfer, chunk)
-            try:
-                store.write_at(transfer.at, chunk)
-            except NoSpace:  # a cache in memory has a limit that is none for what is not kept; a full disk is full
-                limited = isinstance(store, MemoryResource) and transfer.in_order
-                if not limited or not await self._outgrow(0):
-                    raise
-                await self._check_bounds(transfer, len(chunk))
-                store.write_at(transfer.at, chunk)
-            transfer.at += len(chunk)
-            self._last_byte = self._loop.time()
-            self._backoff.reset(len(chunk))
-            self._tell_progress()
-            if transfer.at >= transfer.call_at:
-                transfer.call_at = ENDLESS
-                self.look()
-            if not self._saving and getattr(store, "due", False):
-                self._saving = True
-                saving = self._loop.create_task(self._save())
-                self._tasks.add(saving)
-                saving.add_done_callback(self._ended)
-            if transfer.at >= transfer.stop and body.stop != transfer.stop:
-                return  # cut short by a waiter further ahead
+            if not await self._take_care(transfer, body, chunk):
+                return
+
+    async def _take_care(self, transfer: _Transfer, body: Body, chunk: bytes) -> bool:
+        """As `_take`, of what is held back, has to be proven first, or finds its room limited."""
+        if transfer.in_order:
+            await self._check_bounds(transfer, len(chunk))
+        if len(chunk) > transfer.left:
+            chunk = chunk[: transfer.left]
+        if self.sealed or transfer.tail:
+            chunk = await self._withhold(transfer, chunk)
+        try:
+            return self._take(transfer, body, chunk)
+        except NoSpace:  # a cache in memory has a limit that is none for what is not kept; a full disk is full
+            limited = isinstance(self.store, MemoryResource) and transfer.in_order
+            if not limited or not await self._outgrow(0):
+                raise
+            await self._check_bounds(transfer, len(chunk))
+            return self._take(transfer, body, chunk)
+
+    def _take(self, transfer: _Transfer, body: Body, piece: bytes | memoryview) -> bool:
+        """Store *piece*; whether more of *body* is of use."""
+        store = self.store
+        if len(piece) > transfer.left:
+            piece = piece[: transfer.left]
+        store.write_at(transfer.at, piece)
+        transfer.at += len(piece)
+        transfer.piece = max(transfer.piece, len(piece))
+        if not transfer.left:  # at once: who asks for what follows must find it
+            self._sizes[transfer.at] = transfer.size
+            if len(self._sizes) > 64:
+                del self._sizes[next(iter(self._sizes))]
+        self._last_byte = self._loop.time()
+        self._backoff.reset(len(piece))
+        self._tell_progress()
+        if transfer.at >= transfer.call_at:
+            transfer.call_at = ENDLESS
+            self.look()
+        return transfer.at < transfer.stop or body.stop == transfer.stop  # or cut short by a waiter further ahead
 
     async def _withhold(self, transfer: _Transfer, chunk: bytes) -> bytes:
         """What of *chunk* may be given out now: not the last byte that is missing, before the whole is proven."""
@@ -645,10 +682,17 @@ class Filler:
         self._not_before = self._loop.time() + delay
         self._publish(Retrying(error=error, attempt=self._backoff.attempt - 1, delay=delay))
 
-    async def _save(self) -> None:
+    def _save_if_due(self, store: StreamingResource) -> None:
+        if store.due and not self._saving:
+            self._saving = True
+            saving = self._loop.create_task(self._save(store))
+            self._tasks.add(saving)
+            saving.add_done_callback(self._ended)
+
+    async def _save(self, store: StreamingResource) -> None:
         """Let what is here survive a crash, off the loop."""
         try:
-            await asyncio.to_thread(self.store.checkpoint)  # type: ignore[attr-defined]
+            await asyncio.to_thread(store.checkpoint)
         except KitharaError as exc:
             self._end(exc)
         finally:
@@ -667,7 +711,8 @@ class Filler:
 def _merged(wanted: list[tuple[int, int, int]]) -> dict[int, tuple[int, Need]]:
     """Holes by where they start: how far they go at most, and the most urgent need; in the order of urgency."""
     holes: dict[int, tuple[int, Need]] = {}
-    for start, stop, need in wanted:
+    for start, stop, number in wanted:
+        need = _NEEDS[number]
         known = holes.get(start)
-        holes[start] = (stop, Need(need)) if known is None else (max(stop, known[0]), min(Need(need), known[1]))
+        holes[start] = (stop, need) if known is None else (max(stop, known[0]), min(need, known[1]))
     return holes

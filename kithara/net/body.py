@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
 
 import aiohttp
 
 from ..errors import BodyTruncated, Closed, EmptyBody, NetError, NetTimeout, ProtocolViolation, TooLarge
 from .answers import Where
+from .exchange import Answer
 from .headers import Representation
 from .options import HttpOptions
 from .policy import Trust
-from .wire import Answer
+from .wire import PIECE
+
+Piece = TypeVar("Piece", bytes, bytes | memoryview)
 
 
 class RangedBody:
@@ -87,37 +91,68 @@ class RangedBody:
             self._over = True
             self.close()
             raise StopAsyncIteration
+        chunk = self._counted(chunk)
+        if not chunk:
+            self.close()
+            raise StopAsyncIteration
+        return chunk
+
+    def _counted(self, chunk: Piece) -> Piece:
+        """What of *chunk* was asked for."""
         room = None if self.stop is None else self.stop - self.start - self.received
         if room is not None and len(chunk) > room:
             chunk = chunk[:room]
             self._over = True
-            if not chunk:
-                self.close()
-                raise StopAsyncIteration
         self.received += len(chunk)
         if self._limit is not None and self.received > self._limit:
             raise self._failed(TooLarge("a body that goes on past the limit on size", **self._context))
         return chunk
 
+    async def pour(self, sink: Callable[[bytes | memoryview], bool]) -> None:
+        """Have *sink* called with every piece, until the body's end or until *sink* answers False; iterating goes on.
+
+        Where the length is known that happens right where the bytes arrive, and without a copy: a piece is good only
+        until the call returns. Raises what iterating raises, and what *sink* raises.
+        """
+        content = self._answer.content
+        direct = self._answer.wire.is_counted or content.is_eof()  # else aiohttp's parser has a say
+        if self._closed is not None or self._over or self._min_rate is not None or not direct:
+            async for chunk in self:
+                if not sink(chunk):
+                    return
+            return
+        came: bytes = content.read_nowait()
+        if came and (not sink(self._counted(came)) or self._over):
+            return
+        if content.is_eof() or await _Pouring(self, sink).end():
+            self._check_end()
+            self._over = True
+            self.close()
+
+    def _until(self, heard: float) -> tuple[float, Literal["idle", "total"]]:
+        """When the next bytes must be here, after some at *heard*; and by which limit."""
+        until = heard + self._idle
+        if self._deadline is not None and self._deadline < until:
+            return self._deadline, "total"
+        return until, "idle"
+
+    def _late(self, kind: Literal["idle", "total"]) -> NetTimeout:
+        why = f"no byte for {self._idle:g} s" if kind == "idle" else "the whole took too long"
+        return NetTimeout(why, kind=kind, **self._context)
+
     async def _next(self) -> bytes:
         """The bytes that have arrived, waiting for some; empty at the end of what will come."""
         content = self._answer.content
-        loop = asyncio.get_running_loop()
+        loop = self._answer.wire.loop  # to ask asyncio would cost a system call
         began = loop.time()
-        until, kind = began + self._idle, "idle"
-        if self._deadline is not None and self._deadline < until:
-            until, kind = self._deadline, "total"
+        until, kind = self._until(began)
         try:
-            chunk = content.read_nowait()
+            chunk = content.read_nowait(PIECE)
             if not chunk and not content.at_eof():  # a deadline costs as much as all the rest; most need none
                 async with asyncio.timeout_at(until):
                     chunk = await content.readany()
         except TimeoutError:
-            failure: NetError = NetTimeout(
-                f"no byte for {self._idle:g} s" if kind == "idle" else "the whole took too long",
-                kind=kind,
-                **self._context,
-            )
+            failure: NetError = self._late(kind)
         except aiohttp.ClientError as exc:
             failure = self._truncated()
             failure.__cause__ = exc
@@ -187,6 +222,63 @@ class RangedBody:
             self._answer.wire.abort()
         self._answer.close()
         self._on_close(self)
+
+
+class _Pouring:
+    """What comes of *body* from now on goes to *sink*. Nothing here refers to itself: what it holds goes with it."""
+
+    __slots__ = ("_body", "_heard", "_loop", "_outcome", "_sink", "_timer", "_wire")
+
+    def __init__(self, body: RangedBody, sink: Callable[[bytes | memoryview], bool]) -> None:
+        self._body = body
+        self._sink = sink
+        self._wire = body._answer.wire
+        self._loop = self._wire.loop
+        self._outcome: asyncio.Future[bool] = self._loop.create_future()
+        self._heard = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def end(self) -> bool:
+        """Whether that was all, rather than enough. Raises what went wrong."""
+        self._wire.pour(self._take)
+        self._body._answer.content.on_eof(self._ended)
+        self._look()
+        try:
+            return await self._outcome
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._wire.stop_pouring(self._take)
+            if not self._outcome.cancelled() and self._outcome.done():
+                self._outcome.exception()  # whoever waited may have been cancelled in the same moment
+
+    def _take(self, piece: bytes | memoryview) -> None:
+        self._heard = self._loop.time()
+        try:
+            if not self._sink(self._body._counted(piece)) or self._body._over:
+                self._settle(False)
+        except Exception as exc:  # goes to whoever waits, not to the transport
+            self._settle(False, exc)
+
+    def _ended(self) -> None:
+        self._settle(True)
+
+    def _look(self) -> None:
+        """See whether anything came in time."""
+        until, kind = self._body._until(self._heard)
+        if self._timer is not None and self._loop.time() >= until:
+            self._settle(False, self._body._failed(self._body._late(kind)))
+        else:
+            self._timer = self._loop.call_at(until, self._look)
+
+    def _settle(self, whole: bool, error: Exception | None = None) -> None:
+        self._wire.stop_pouring(self._take)  # at once: what comes before the waiter's turn is kept for whoever goes on
+        if self._outcome.done():
+            return
+        if error is None:
+            self._outcome.set_result(whole)
+        else:
+            self._outcome.set_exception(error)
 
 
 def status_has_no_body(status: int) -> bool:

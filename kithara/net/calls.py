@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from ..errors import RedirectRejected
 from ..version import __version__
+from .exchange import Answer
 from .headers import HARMLESS
 from .options import HttpOptions
 from .policy import IsPrivate, Origin, Target, Trust, follow
 from .pool import Pool
-from .wire import Answer
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"kithara/{__version__}"

@@ -22,6 +22,7 @@ from .answers import WHOLE, Asked, Where, accept, coding, content_length, refuse
 from .body import RangedBody
 from .calls import Arrived, Call, arrive
 from .document import Document, Probe, read_whole
+from .exchange import Answer
 from .headers import (
     Representation,
     checked,
@@ -35,7 +36,6 @@ from .policy import IsPrivate, Trust, basic_authorization, downgrades, is_privat
 from .pool import Pool
 from .retry import Backoff
 from .slots import Priority, Slot
-from .wire import Answer
 
 _log = logger("net")
 

@@ -5,40 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from dataclasses import dataclass
+from typing import Literal
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import Closed, ConnectFailed, NetError, NetTimeout, PolicyDenied, ProtocolViolation
 from .body import RangedBody
+from .connector import Connector, ForbiddenAddress, NoneKept, PublicResolver
+from .exchange import VARYING, Answer, Request
+from .heads import BadAnswer
 from .options import HttpOptions
 from .policy import IsPrivate, Target
 from .slots import Slots
-from .wire import ON_CONNECTED, Answer, BadAnswer, Connector, ForbiddenAddress, PublicResolver
+from .wire import Wire
 
-READ_BUFFER = 128 << 10
-"""Bytes of a body that wait in memory before its connection is told to hold still (twice that at most)."""
+REQUESTS_KEPT = 32
+"""Requests that are kept in writing: the ranges of one file are asked for again and again."""
+
 _TRUST = "give tls=ssl.create_default_context(cafile=...) to trust another authority, tls=False to trust anybody"
 
 
-@dataclass(slots=True)
-class _Progress:
-    """How far a request has come, and the deadline that moves with it."""
-
-    loop: asyncio.AbstractEventLoop
-    deadline: asyncio.Timeout
-    until: float | None
-    headers: float
-    connected: bool = False
-    reused: bool = False
-    last: bool = False
-
-    def on_connected(self, reused: bool) -> None:
-        self.connected, self.reused = True, reused
-        when = self.loop.time() + self.headers
-        if self.until is not None and self.until < when:
-            when, self.last = self.until, True
-        self.deadline.reschedule(when)
+Stage = Literal["connect", "headers"]
 
 
 class Pool:
@@ -51,28 +39,29 @@ class Pool:
         self.bodies: set[RangedBody] = set()
         self._options = options
         self._is_private = is_private
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._connectors: dict[bool, Connector] = {}
+        self._requests: dict[object, Request] = {}
         self._waits: set[asyncio.Timeout] = set()
 
-    def _session(self, guarded: bool) -> aiohttp.ClientSession:
-        """The session that may connect anywhere, or the *guarded* one that sees public addresses only."""
-        session = self._sessions.get(guarded)
-        if session is None:
-            session = aiohttp.ClientSession(
-                connector=Connector(resolver=PublicResolver(self._is_private) if guarded else None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                requote_redirect_url=False,
-                response_class=Answer,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-                read_bufsize=READ_BUFFER,
-            )
-            # aiohttp would repeat any request whose connection broke, also on a new connection; `send` repeats only
-            # those that a stale connection swallowed.
-            session._retry_connection = False
-            self._sessions[guarded] = session
-        return session
+    def _connector(self, guarded: bool) -> Connector:
+        """Connections to anywhere, or the *guarded* ones that see public addresses only."""
+        connector = self._connectors.get(guarded)
+        if connector is None:
+            connector = Connector(resolver=PublicResolver(self._is_private) if guarded else None)
+            self._connectors[guarded] = connector
+        return connector
+
+    def _request(self, method: str, target: Target, headers: dict[str, str]) -> Request:
+        """The request in writing, but for what varies."""
+        same = {name: value for name, value in headers.items() if name not in VARYING}
+        key = (method, target.text, *same.items())
+        request = self._requests.get(key)
+        if request is None:
+            request = Request(method, target.wire, same, self._options)
+            if len(self._requests) >= REQUESTS_KEPT:
+                del self._requests[next(iter(self._requests))]
+            self._requests[key] = request
+        return request
 
     async def send(
         self,
@@ -92,11 +81,11 @@ class Pool:
         if guarded and target.address is not None and self._is_private(target.address):
             raise denied(target, operation)
         while True:
-            progress, failure = await self._try(method, target, headers, guarded, until, operation)
-            if isinstance(failure, Answer):
-                return failure
-            if not (progress.reused and isinstance(failure, _Disconnected)):
-                raise failure
+            answer, reused = await self._try(method, target, headers, guarded, until, operation)
+            if isinstance(answer, Answer):
+                return answer
+            if not (reused and isinstance(answer, _Disconnected)):
+                raise answer
 
     async def _try(
         self,
@@ -106,46 +95,52 @@ class Pool:
         guarded: bool,
         until: float | None,
         operation: str,
-    ) -> tuple[_Progress, Answer | NetError | Closed]:
+    ) -> tuple[Answer | NetError | Closed, bool]:
+        """The answer, or why there is none; and whether the connection had carried a request before."""
         if self.closed:
             raise Closed("the HTTP client is closed", url=target.text, operation=operation)
         options = self._options
-        when, last = self.loop.time() + options.connect, False
-        if until is not None and until < when:
-            when, last = until, True
-        progress = _Progress(self.loop, asyncio.timeout_at(when), until, options.headers, last=last)
-        ON_CONNECTED.set(progress.on_connected)
+        varying = {name: headers[name] for name in VARYING if name in headers}
+        kind: Literal["connect", "headers", "total"] = "connect"
+        reused = False
+        failure: NetError | Closed
         try:
-            async with progress.deadline as wait:
-                self._waits.add(wait)
-                answer = await self._session(guarded and options.proxy is None).request(
-                    method,
-                    target.wire,
-                    headers=headers,
-                    allow_redirects=False,
-                    proxy=options.proxy,
-                    ssl=True if options.tls is None else options.tls,
-                )
-                assert isinstance(answer, Answer)
-                return progress, answer
+            request = self._request(method, target, headers)
+            connector = self._connector(guarded and options.proxy is None)
+            try:
+                connection = await request.connect(connector, kept=True)
+            except NoneKept:
+                when, kind = self._limit(options.connect, "connect", until)
+                async with asyncio.timeout_at(when) as wait:
+                    self._waits.add(wait)
+                    try:
+                        connection = await request.connect(connector)
+                    finally:
+                        self._waits.discard(wait)
+            wire = connection.protocol
+            assert isinstance(wire, Wire)
+            reused = wire.uses > 0
+            when, kind = self._limit(options.headers, "headers", until)
+            return await request.send(connection, wire, varying, when), reused
         except TimeoutError:
             if self.closed:
                 raise Closed("the HTTP client was closed", url=target.text, operation=operation) from None
-            kind = "total" if progress.last else "headers" if progress.connected else "connect"
-            what = {"total": "the whole took too long", "connect": f"no connection within {options.connect:g} s"}
-            failure: NetError | Closed = NetTimeout(
-                what.get(kind, f"no whole headers within {options.headers:g} s"),
-                kind=kind,
-                url=target.text,
-                operation=operation,
-            )
-        except (aiohttp.ClientError, BadAnswer, ForbiddenAddress, OSError) as exc:
+            why = {
+                "total": "the whole took too long",
+                "connect": f"no connection within {options.connect:g} s",
+                "headers": f"no whole headers within {options.headers:g} s",
+            }
+            failure = NetTimeout(why[kind], kind=kind, url=target.text, operation=operation)
+        except (aiohttp.ClientError, HttpProcessingError, BadAnswer, ForbiddenAddress, OSError) as exc:
             failure = self._explain(exc, target, operation)
-        finally:
-            self._waits.discard(progress.deadline)
         # Raised outside the except clause, so that no exception of aiohttp, which may quote the whole URL, hangs
         # on it as context.
-        return progress, failure
+        return failure, reused
+
+    def _limit(self, seconds: float, kind: Stage, until: float | None) -> tuple[float, Stage | Literal["total"]]:
+        """When a stage that may take *seconds* must be over, and what that is called."""
+        when = self.loop.time() + seconds
+        return (until, "total") if until is not None and until < when else (when, kind)
 
     def _explain(self, exc: Exception, target: Target, operation: str) -> NetError | Closed:
         """What *exc* means in our own words."""
@@ -158,8 +153,7 @@ class Pool:
             failure = denied(target, operation)
         elif isinstance(exc, BadAnswer):
             failure = ProtocolViolation(f"{host} sent {exc}", url=target.text, operation=operation)
-        elif isinstance(exc, aiohttp.ClientResponseError):
-            cause = exc.__cause__
+        elif isinstance(exc, (HttpProcessingError, aiohttp.ClientResponseError)):
             failure = ProtocolViolation(f"{host} sent a malformed answer", url=target.text, operation=operation)
         elif isinstance(exc, aiohttp.ClientConnectorCertificateError):
             failure = ConnectFailed(
@@ -191,14 +185,13 @@ class Pool:
             body.abandon()
         for wait in self._waits:
             wait.reschedule(self.loop.time())
-        for session in self._sessions.values():
-            await session.close()
+        for connector in self._connectors.values():
+            await connector.close()
 
     def drop(self) -> None:
         """As `close`, when the loop is closed and nothing can be waited for any more; what was left open warns."""
         self.closed = True
-        for session in self._sessions.values():
-            session.detach()
+        self._connectors.clear()
 
 
 class _Disconnected(ConnectFailed):

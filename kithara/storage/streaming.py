@@ -35,7 +35,7 @@ CHECKPOINT_BYTES = 4 << 20
 CHECKPOINT_AFTER = 2.0
 """Bytes, and seconds, that a crash may cost."""
 
-CHECKPOINT_PAUSE = 0.1
+CHECKPOINT_PAUSE = 0.25
 """Seconds between two checkpoints at least: on a link that is as fast as the disk they would have it for themselves."""
 
 DURABLE_AFTER = 10.0
@@ -68,6 +68,7 @@ class StreamingResource(FileResource):
 
     Attributes:
         validators: What identifies the representation, as far as it is known; see `describe`.
+        tell_every: Seconds between two notes to other processes of what is here. Who sets it calls `tell` after a burst.
         resumed: Bytes from an earlier session are here. They are fresh only once an answer has confirmed `validators`.
 
     Raises:
@@ -154,6 +155,7 @@ class StreamingResource(FileResource):
         self._told = False
         self._published = (0.0, 0)  # when, and how large it was
         self._untold = False
+        self.tell_every: float = 0.0
         self.label: str = self.shown
         if disk.is_remote(found.fd):
             io = "pread"  # there a mapping need not show what others write, nor a truncation
@@ -246,7 +248,7 @@ class StreamingResource(FileResource):
                 self._written += new
                 if self._dirty_since is None:
                     self._dirty_since = time.monotonic()
-                self._tell()
+                self._note()
             return new
 
     @property
@@ -256,12 +258,12 @@ class StreamingResource(FileResource):
 
     @property
     def due(self) -> bool:
-        """Whether a checkpoint is due: 4 MiB or 2 s of work would be lost, and the last one was 0.1 s ago."""
+        """Whether a checkpoint is due: 4 MiB of a quarter of a second, or 2 s of work, would be lost."""
         since = self._dirty_since
         if since is None or not self._named:
             return False
         now = time.monotonic()
-        enough = self.dirty >= CHECKPOINT_BYTES and now - self._saved_at >= CHECKPOINT_PAUSE
+        enough = self.dirty >= CHECKPOINT_BYTES and now - max(since, self._saved_at) >= CHECKPOINT_PAUSE
         return enough or now - since >= CHECKPOINT_AFTER
 
     @property
@@ -414,10 +416,16 @@ class StreamingResource(FileResource):
         super().fail(WriterGone("another process has replaced the cached file; open it again", url=self.label))
         self._ended()
 
-    def _tell(self) -> None:
-        """Publish what was written, now or, where that costs more than the write did, at the next `asked`."""
+    def tell(self) -> None:
+        """Tell other processes what they do not know yet, unless that is much: then `asked` does."""
+        if self._untold and self._published[1] <= MANY:
+            with self._writing:
+                self._publish()
+
+    def _note(self) -> None:
+        """Publish what was written, unless that was done just now or costs more than the write; then others will."""
         then, size = self._published
-        if size > MANY and time.monotonic() - then < TELL_EVERY:
+        if time.monotonic() - then < (TELL_EVERY if size > MANY else self.tell_every):
             self._untold = True
         else:
             self._publish()

@@ -189,7 +189,7 @@ async def test_what_a_name_resolves_to_is_what_is_checked_and_connected_to(
         told = {"hostname": host, "port": port, "family": family, "proto": 0, "flags": 0}
         return [{**told, "host": address} for address in answers]
 
-    monkeypatch.setattr("kithara.net.wire.ThreadedResolver.resolve", resolve)
+    monkeypatch.setattr("kithara.net.connector.ThreadedResolver.resolve", resolve)
     server.serve("/", DATA)
     trust = Trust(origin=Origin("http", "list.example", 80), private=False, secure=False)
     async with HttpClient(QUICK, is_private=second_is_private) as client:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kithara.net.wire import BadAnswer, Wire, inspect_head
+from kithara.net.heads import BadAnswer, inspect_head
+from kithara.net.wire import Wire
 
 OK = b"HTTP/1.1 200 OK\r\n"
 ANSWERS = {
