@@ -91,8 +91,9 @@ class PartFile:
     def make(self) -> Found:
         """A new file under the partial's name. The old sidecar goes first: an inode number may come again."""
         try:
-            self.directory.remove_tree(self.meta)
-            self.directory.sync()
+            if self.inode_of(self.meta) is not None:
+                self.directory.remove_tree(self.meta)
+                self.directory.sync()  # of all that is done at opening this takes the longest, and mostly for nothing
             self.directory.remove_tree(self.part)
             fd = self.directory.open_file(self.part, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except FileNotFoundError as exc:
