@@ -68,7 +68,7 @@ class StreamingResource(FileResource):
 
     Attributes:
         validators: What identifies the representation, as far as it is known; see `describe`.
-        tell_every: Seconds between two notes to other processes of what is here. Who sets it calls `tell` after a burst.
+        tell_every: Seconds between two notes to other processes of what is here; who sets it calls `tell` at the end.
         resumed: Bytes from an earlier session are here. They are fresh only once an answer has confirmed `validators`.
 
     Raises:
