@@ -39,7 +39,7 @@ def a_little_at_a_time(exchange: Exchange) -> None:
 
 
 def test_a_third_reader_gets_its_bytes_while_two_large_reads_go_on(server: FaultServer, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("kithara.fetch.TURN", 0.1)
+    monkeypatch.setattr("kithara.fetch.schedule.TURN", 0.1)
     server.on("/song", a_little_at_a_time)
     options = FileOptions(complete=False, look_ahead=1)
     with AssetStore(tmp_path) as store:
