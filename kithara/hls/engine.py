@@ -228,10 +228,11 @@ class Engine:
 
     def init_of(self, variant: int, index: int) -> InitSection | None:
         """The init section that segment *index* of *variant* needs, being fetched from now on."""
-        slot = self.part(variant, index)
-        self.leave(variant, index)
-        self._loop.call_soon_threadsafe(self._fetcher.begin_init, slot.init)
-        return slot.init
+        with self._lock:
+            self._check()
+            section = self._shelf.init(variant, self.catalogue.timelines[variant].segment(index))
+        self._loop.call_soon_threadsafe(self._fetcher.begin_init, section)
+        return section
 
     def set_mode(self, mode: int | Literal["auto"]) -> None:
         """Want variant *mode* from the next segment on, as soon as its playlist is here; or let the network decide."""

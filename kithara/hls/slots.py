@@ -141,7 +141,7 @@ class Shelf:
         key = self._key(segment_name(variant, segment), segment.uri) if keep else None
         # what is there of an encrypted segment cannot be gone on with: the cipher's state is lost
         store = self._open(key, segment.uri, fresh_if_resumed=segment.key is not None)
-        slot = Slot(variant, index, timeline.starts[index], segment, key, store, self._init(variant, segment), media)
+        slot = Slot(variant, index, timeline.starts[index], segment, key, store, self.init(variant, segment), media)
         if store.status == "committed":
             slot.state = State.DONE
         return slot
@@ -156,7 +156,8 @@ class Shelf:
         if self.store is not None and key is not None:
             self.store.remove_resource(key)
 
-    def _init(self, variant: int, segment: MediaSegment) -> InitSection | None:
+    def init(self, variant: int, segment: MediaSegment) -> InitSection | None:
+        """The init section that *segment* of *variant* needs; the same one for all that do."""
         init = segment.init
         if init is None:
             return None
