@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from .._core.reader import SyncReader
-from ..errors import DecodeError, Interrupted, KitharaError
+from ..errors import DecodeError, Interrupted, KitharaError, WriterGone
 from ..media import id3_size
 from ..source import Segment, SegmentSource
 from . import boxes as iso
@@ -25,6 +25,8 @@ from .view import ByteView
 
 __all__ = ["SegmentsDemuxer"]
 
+AGAIN = (Interrupted, WriterGone)
+"""What a store tells whose segment is to be asked for again, where nobody on our side interrupted."""
 PRIMING = 1
 """Seconds of packets that prime a new decoder: what the slowest codec, Opus, needs to forget where it began."""
 AT_ZERO = Fraction(1, 500)
@@ -83,7 +85,7 @@ class SegmentsDemuxer(Demuxer):
             try:
                 self._priming = self._primer(following)
                 return following, self._open(following)
-            except Interrupted:
+            except AGAIN:
                 if self._interrupted:
                     raise
                 # nobody sought: it was given up for another variant's, which is there when asked again
@@ -102,7 +104,7 @@ class SegmentsDemuxer(Demuxer):
             inner = self._open(before)
             tick = self._place(inner, before)
             packets = list(inner.packets())
-        except Interrupted:
+        except AGAIN:
             raise
         except KitharaError:
             return []  # it cannot be had: the join is as smooth as without
@@ -187,7 +189,7 @@ class SegmentsDemuxer(Demuxer):
                 yield from primer
                 yield from self._inside(segment, inner)
                 opened = self._open_next(segment)
-            except Interrupted:
+            except AGAIN:
                 opened = self._take(self._renewed(segment))
 
     def _inside(self, segment: Segment, inner: Demuxer) -> Iterator[Packet]:
@@ -206,7 +208,7 @@ class SegmentsDemuxer(Demuxer):
         while True:
             try:
                 return segment, self._open(segment)
-            except Interrupted:
+            except AGAIN:
                 segment = self._renewed(segment)
 
     def _renewed(self, segment: Segment) -> Segment:

@@ -19,6 +19,7 @@ from ..errors import (
     RepresentationChanged,
     StoreError,
     Unsupported,
+    WriterGone,
 )
 from .catalogue import Catalogue
 from .fetcher import Fetcher
@@ -139,7 +140,7 @@ class Delivery:
             self._publish(slot.loaded(size, seconds, cached=False))
 
     async def _on_failure(self, slot: Slot, error: KitharaError) -> None:
-        if isinstance(error, (Cancelled, Interrupted)):  # another has its place
+        if isinstance(error, (Cancelled, Interrupted, WriterGone)):  # another has its place, or its file
             slot.state = State.FAILED
             if slot.store.status == "active":
                 slot.store.fail(error)

@@ -19,7 +19,8 @@ class HlsSegments:
     """The segments of a session as a `kithara.source.SegmentSource`: for one decoder, in its thread. Never waits.
 
     A read in a segment's store that raises `Interrupted` although nobody sought means that the segment is to come from
-    another variant: take it again with `segment_at` at its start, or with `next` of the one before.
+    another variant, and `WriterGone` that another process has begun its file anew: take it again with `segment_at` at
+    its start, or with `next` of the one before.
 
     Attributes:
         session: What it belongs to; kept open as long as this lives.

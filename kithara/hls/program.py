@@ -66,7 +66,7 @@ class Program:
         seconds = self._within_window(seconds)
         self.epoch += 1
         here = next((slot for slot in self.chain if slot.start <= seconds < slot.stop), None)
-        if here is not None and here.state is not State.FAILED:
+        if here is not None and here.usable:
             for slot in self.chain:
                 slot.taken = False
             del self.chain[: self.chain.index(here)]
@@ -85,7 +85,7 @@ class Program:
         last: Slot | None = None
         for place, slot in enumerate(self.chain):
             if slot.variant == variant and slot.index == index:
-                if place + 1 < len(self.chain) and self.chain[place + 1].state is not State.FAILED:
+                if place + 1 < len(self.chain) and self.chain[place + 1].usable:
                     return self._take(self.chain[place + 1])
                 del self.chain[place + 1 :]
                 last = slot

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from .._core.reader import SyncReader
 from ..assets import AssetId
-from ..errors import Closed, Interrupted, InvalidSeek, Unsupported
+from ..errors import Closed, Interrupted, InvalidSeek, Unsupported, WriterGone
 from ..events import EventBus, Seeked, Subscription
 from ..io import CHUNK, SyncReaderParams, iterate, wait_range
 from ..portal import portal
@@ -120,7 +120,7 @@ class HlsSession:
         while slot is not None:
             try:
                 await self._whole(slot)
-            except Interrupted:
+            except (Interrupted, WriterGone):
                 slot = self._engine.at(slot.start) if self._sought is None else slot
                 if self._sought is None:
                     continue

@@ -95,6 +95,11 @@ class Slot:
             seconds=0.0 if answered is None else now - answered,
         )
 
+    @property
+    def usable(self) -> bool:
+        """Whether it has, or may still bring, its bytes. Its file may have been begun anew by another process."""
+        return self.state is not State.FAILED and self.store.status in ("active", "committed")
+
     def as_segment(self, epoch: int) -> Segment:
         """What a decoder is given."""
         return Segment(
