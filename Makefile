@@ -8,6 +8,7 @@
 #   make docs       the documentation, into build/site, without a warning
 #   make bench      the benches, their ratios and what these should reach; REPORT=1 writes docs/performance.md, ROUNDS=1
 #                   only shows that all of them run, TRACES=dir plays adaptive choice over recorded networks
+#   make wheels     wheels for each of PYTHONS, repaired for any recent Linux with glibc, each tried in an empty environment
 #   make sanitize   the core's tests under ASan+UBSan and under TSan
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -20,7 +21,7 @@ TESTS ?= tests
 # Groups of dependencies that the tests may use; those of `faces` are large, and tests without them are skipped.
 TEST_GROUPS ?= test
 
-.PHONY: demo pictures test test-all lint docs bench sanitize build clean
+.PHONY: demo pictures test test-all lint docs bench wheels sanitize build clean
 
 demo: $(VENV)/.built $(VENV)/.pictures
 	$(BIN)/kithara demo --out demo-out
@@ -38,6 +39,7 @@ lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/stubtest kithara._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
+	$(BIN)/python tests/typed.py
 
 docs: $(VENV)/.built $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -48,6 +50,11 @@ bench: $(VENV)/.built $(VENV)/.test $(VENV)/.bench
 	$(BIN)/python benches/hls/bench_playlist.py
 	$(BIN)/python benches/abr/bench_abr.py $(if $(TRACES),--traces $(TRACES) $(if $(REPORT),--report docs/abr.md))
 	$(BIN)/python benches/instructions.py
+
+PYTHONS ?= $(PYTHON)
+
+wheels:
+	packaging/wheels.sh $(PYTHONS)
 
 sanitize: $(VENV)/.built $(VENV)/.test
 	tests/sanitize.sh asan

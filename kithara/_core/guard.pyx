@@ -34,7 +34,14 @@ cdef extern from *:
     static pthread_mutex_t kt_slots_lock = PTHREAD_MUTEX_INITIALIZER;
     static struct sigaction kt_previous;
     static int64_t kt_page;
+
+    /* The handler reads it. glibc may allocate a module's thread-locals on first use, which no handler may, unless they
+       are of this model; musl gives every thread its own when the module is loaded, and refuses the model. */
+    #ifdef __GLIBC__
     static __thread volatile int kt_copying __attribute__((tls_model("initial-exec")));
+    #else
+    static __thread volatile int kt_copying;
+    #endif
 
     static kt_mapping *kt_find(int64_t address) {
         for (kt_block *block = &kt_first_block; block; block = __atomic_load_n(&block->next, __ATOMIC_ACQUIRE))
