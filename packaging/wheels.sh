@@ -28,9 +28,9 @@ for python in "$@"; do
     CC=$work/cc LDSHARED="$work/cc -shared" \
         "$work/$tag/building/bin/python" -m build --wheel --outdir "$work/$tag" . >"$work/$tag/log" 2>&1 ||
         { tail -50 "$work/$tag/log"; exit 1; }
-    PATH=$tools:$PATH "$tools/auditwheel" --quiet repair --plat "manylinux_2_28_$(uname -m)" -w "$work/$tag/repaired" "$work/$tag"/*.whl
+    PATH=$tools:$PATH "$tools/auditwheel" repair --plat "manylinux_2_28_$(uname -m)" -w "$work/$tag/repaired" "$work/$tag"/*.whl >>"$work/$tag/log" 2>&1
     wheel=$(echo "$work/$tag/repaired"/*.whl)
-    "$tools/auditwheel" --quiet show "$wheel" | sed -n '2,4p'
+    "$tools/auditwheel" show "$wheel" 2>&1 | grep -A 2 "is consistent" | tr "\n" " "; echo
 
     "$python" -m venv "$work/$tag/empty"
     empty=$work/$tag/empty/bin/python
