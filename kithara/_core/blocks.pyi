@@ -1,6 +1,7 @@
 from typing_extensions import Buffer
 
 def cut(data: Buffer, base: int, places: list[tuple[int, int, int]], first: int) -> list[tuple[bytes, int]]: ...
+def cut_sizes(data: Buffer, at: int, sizes: list[int], opus: bool) -> list[tuple[bytes, int]]: ...
 def run_places(
     data: Buffer,
     at: int,

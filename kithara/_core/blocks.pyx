@@ -41,6 +41,24 @@ def cut(const uint8_t[::1] data not None, int64_t base, list places, Py_ssize_t 
     return packets
 
 
+def cut_sizes(const uint8_t[::1] data not None, Py_ssize_t at, list sizes, bint opus):
+    """The packets ``(bytes, ticks)`` of *sizes*, one behind the other from *at* on; empty ones are left out.
+
+    The ticks are 0 unless they are *opus*, which tell their own. What *data* does not hold as a whole ends the list.
+    """
+    cdef Py_ssize_t n = data.shape[0], size
+    cdef list packets = []
+    cdef const uint8_t* start = &data[0] if n else NULL
+    for size in sizes:
+        if at < 0 or size < 0 or at + size > n:
+            break
+        if size:
+            packets.append((PyBytes_FromStringAndSize(<const char*>start + at, size),
+                            opus_length(start + at, size) if opus else 0))
+        at += size
+    return packets
+
+
 def run_places(const uint8_t[::1] data not None, Py_ssize_t at, Py_ssize_t count, int step, int duration_at, int size_at,
                int64_t duration, int64_t size, int64_t place):
     """The places (offset, size, ticks) of a track run's *count* packets, whose table is at *at* of *data*.

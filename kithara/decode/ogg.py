@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
-from .._core.blocks import opus_samples
+from .._core.blocks import cut_sizes, opus_samples
 from .._core.frames import flac_frames, ogg_crc
 from ..errors import DecodeError
 from . import tags as tagging
@@ -185,6 +185,10 @@ class OggDemuxer(Demuxer):
                 clock = page.granule
             if not lost or sizes:
                 number = page.number + 1 & 0xFFFFFFFF
+            if skip <= 0 and not parts:  # the usual page: whole packets from here on
+                yield from cut_sizes(feed.data, at, sizes, opus)
+                at += sum(sizes)
+                sizes = []
             for size in sizes:
                 packet: bytes | memoryview = whole[at : at + size]
                 at += size

@@ -7,7 +7,7 @@ import pytest
 from support import corpus
 
 import kithara.decode as decode
-from kithara._core.blocks import cluster_packets, cut, opus_samples, run_places
+from kithara._core.blocks import cluster_packets, cut, cut_sizes, opus_samples, run_places
 
 BODY = bytes(range(100))
 
@@ -18,6 +18,12 @@ def test_cutting_ends_where_the_buffer_does():
     assert [(BODY[10:30], 2), (BODY[90:], 3)] == cut(BODY, 1000, places, 1)
     assert [] == cut(BODY, 1001, places, 0)
     assert [] == cut(b"", 0, places, 0)
+
+
+def test_packets_one_behind_the_other_end_where_the_buffer_does():
+    assert [(BODY[5:15], 0), (BODY[15:35], 0)] == cut_sizes(BODY, 5, [10, 0, 20], False)
+    assert [(bytes(10), 480)] == cut_sizes(bytes(100), 90, [10, 1], True)
+    assert [] == cut_sizes(b"", 0, [1], False)
 
 
 def test_a_run_tells_places_by_its_table_and_by_what_all_have():
