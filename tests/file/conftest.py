@@ -1,4 +1,5 @@
 import pytest
+from support.secrets import overhearing, written
 
 import kithara
 
@@ -16,3 +17,21 @@ def _portal_is_up():
     from kithara.portal import portal
 
     portal()
+
+
+@pytest.fixture(scope="package")
+def overheard():
+    """Everything that is logged and told while the tests of this folder run."""
+    with overhearing() as overheard:
+        yield overheard
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_left(request, overheard):
+    """No test of this folder may log, tell or write the marker that stands for a secret."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    found, overheard.found = overheard.found, []
+    assert found == []
+    if folder is not None and folder.exists():
+        assert written(folder) == []

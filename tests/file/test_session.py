@@ -280,11 +280,12 @@ async def test_a_slow_listener_learns_how_much_it_missed_and_slows_nobody(origin
 async def test_a_fatal_error_is_raised_once_and_then_the_stream_is_exhausted(store):
     http = HttpOptions(retries=0)
     with FaultServer() as server:
-        server.on("/a", head(200, length=1000), send(DATA[:100]), reset())
+        server.on("/a", head(200, length=1000), send(DATA[:100]), until("somebody listens"), reset())
         async with FileSource.open(server.url("/a"), FileOptions(http=http), store) as session:
             events = session.events()
             stream = session.stream()
             assert DATA[:100] == await anext(stream)
+            server.open_gate("somebody listens")
             with pytest.raises(RetryExhausted):
                 await anext(stream)
             assert [] == [chunk async for chunk in stream]
