@@ -404,3 +404,16 @@ def test_following_leaves_nothing_open(writer, tmp_path):
     for _ in range(5):
         once()
     assert before == descriptors_below(tmp_path)
+
+
+def test_a_burst_is_told_when_it_is_over(tmp_path):
+    with AssetStore(tmp_path / "cache") as ours, AssetStore(tmp_path / "cache") as theirs:
+        writer = ours.open_streaming(KEY)
+        writer.tell_every = 3600.0
+        writer.write_at(0, bytes(1000))
+        follower = theirs.open_streaming(KEY)
+        assert not follower.follow()
+        assert [] == follower.available_ranges()
+        writer.tell()
+        assert not follower.follow()
+        assert [(0, 1000)] == follower.available_ranges()

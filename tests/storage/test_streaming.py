@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import threading
+import time
 
 import pytest
 from support.leaks import descriptors_below
@@ -537,3 +538,21 @@ def test_on_a_file_system_over_a_network_nothing_is_mapped(path, monkeypatch):
 def test_this_very_disk_is_local(tmp_path):
     with open(tmp_path / "f", "wb") as file:
         assert not disk.is_remote(file.fileno())
+
+
+def test_only_the_remains_of_an_old_one_make_opening_wait_for_the_disk(path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    StreamingResource(path)
+    assert [] == synced
+    path.with_name("other.part.meta").write_bytes(b"torn")
+    StreamingResource(path.with_name("other"))
+    assert 1 == len(synced)
+
+
+def test_no_checkpoint_is_due_within_a_quarter_of_a_second_of_the_first_byte(path):
+    resource = StreamingResource(path)
+    began = time.monotonic()
+    resource.write_at(0, bytes(5 << 20))
+    soon = resource.due
+    assert not soon or time.monotonic() - began >= 0.25
