@@ -59,32 +59,11 @@ def real(data: bytes, element: Element) -> float:
 
 
 def unlaced(body: memoryview) -> list[memoryview]:
-    """The packets in a block, behind its time stamp (RFC 9559, 10.3)."""
-    lacing, body = body[0] >> 1 & 3, body[1:]
-    if not lacing:
-        return [body]
-    count, at = body[0] + 1, 1
-    sizes: list[int] = []
-    if lacing == 2:
-        size = (len(body) - 1) // count
-        sizes = [size] * count
-    elif lacing == 1:
-        for _ in range(count - 1):
-            size = 0
-            while True:
-                byte, at = body[at], at + 1
-                size += byte
-                if byte < 255:
-                    break
-            sizes.append(size)
-        sizes.append(len(body) - at - sum(sizes))
-    else:
-        for k in range(count - 1):
-            width = 9 - body[at].bit_length()
-            value = int.from_bytes(body[at : at + width], "big") & (1 << 7 * width) - 1
-            at += width
-            sizes.append(value if k == 0 else sizes[-1] + value - (1 << 7 * width - 1) + 1)
-        sizes.append(len(body) - at - sum(sizes))
+    """The packets in a block, behind its time stamp (RFC 9559, 10.3); none where their sizes are damaged."""
+    try:
+        sizes, at = _laced_sizes(body)
+    except IndexError:  # cut off
+        return []
     packets = []
     for size in sizes:
         if size < 0:
@@ -92,3 +71,31 @@ def unlaced(body: memoryview) -> list[memoryview]:
         packets.append(body[at : at + size])
         at += size
     return packets
+
+
+def _laced_sizes(body: memoryview) -> tuple[list[int], int]:
+    """The sizes of the packets in *body*, and where the first begins."""
+    lacing = body[0] >> 1 & 3
+    if not lacing:
+        return [len(body) - 1], 1
+    count, at = body[1] + 1, 2
+    sizes: list[int] = []
+    if lacing == 2:
+        return [(len(body) - at) // count] * count, at
+    for k in range(count - 1):
+        if lacing == 1:
+            size = 0
+            while True:
+                byte, at = body[at], at + 1
+                size += byte
+                if byte < 255:
+                    break
+        else:
+            width = 9 - body[at].bit_length()
+            size = int.from_bytes(body[at : at + width], "big") & (1 << 7 * width) - 1
+            at += width
+            if k:
+                size += sizes[-1] - (1 << 7 * width - 1) + 1
+        sizes.append(size)
+    sizes.append(len(body) - at - sum(sizes))
+    return sizes, at

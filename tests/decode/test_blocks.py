@@ -8,6 +8,7 @@ from support import corpus
 
 import kithara.decode as decode
 from kithara._core.blocks import cluster_packets, cut, cut_sizes, opus_samples, run_places
+from kithara.decode.ebml import unlaced
 
 BODY = bytes(range(100))
 
@@ -91,6 +92,25 @@ def test_blocks_that_hold_several_packets_or_discard_some_are_shown():
     assert 3 == cluster_packets(laced, 0, 1, 0, False, 1, False)[5][0]
     stamp, start, stop, discard = cluster_packets(group, 0, 1, 7, False, 1, False)[5]
     assert (11, b"\0last", 256) == (stamp, group[start:stop], discard)
+
+
+@pytest.mark.parametrize(
+    ("body", "packets"),
+    [
+        ("00 616263", ["616263"]),
+        ("04 01 61626364", ["6162", "6364"]),
+        ("02 01 01 616263", ["61", "6263"]),
+        ("06 02 81 bf 61626364", ["61", "62", "6364"]),
+        ("06 02 82 be 61626364", ["6162", "63", "64"]),
+        ("04", []),
+        ("02 05 01", []),
+        ("06 05 81", []),
+        ("02 01 09 61", ["61"]),
+    ],
+)
+def test_laced_packets_come_apart(body, packets):
+    found = unlaced(memoryview(bytes.fromhex(body)))
+    assert [bytes.fromhex(packet) for packet in packets] == [bytes(packet) for packet in found]
 
 
 def test_noise_is_no_cluster_and_ends():
