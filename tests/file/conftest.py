@@ -1,5 +1,5 @@
 import pytest
-from support.secrets import overhearing, written
+from support.secrecy import overhearing, written
 
 import kithara
 

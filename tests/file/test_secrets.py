@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from support.oracles import SECRET
-from support.secrets import Overheard, overhearing, written
+from support.secrecy import Overheard, overhearing, written
 
 from kithara.errors import NetError
 from kithara.events import EventBus, Failed, Started
