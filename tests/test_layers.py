@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,3 +132,25 @@ def test_importing_kithara_imports_no_heavy_library() -> None:
     script = "import json, sys, kithara; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=60)
     assert {"av", "numpy", "cryptography"} & set(json.loads(done.stdout)) == set()
+
+
+def _foreign(tree: ast.AST) -> Iterator[str]:
+    """The packages that *tree* imports when it runs, not only for type checkers."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").partition(".")[0]
+        yield from _foreign(node)
+
+
+def test_every_package_that_is_imported_is_declared(root: Path) -> None:
+    """What only comes along with another dependency is missing where that one no longer needs it."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    declared = itertools.chain(project["dependencies"], *project["optional-dependencies"].values())
+    names = {re.split(r"[^\w-]", requirement)[0] for requirement in declared}
+    found = {name for path in sources() if path.suffix == ".py" for name in _foreign(ast.parse(path.read_text()))}
+    assert {"aiohttp", "av"} <= found
+    assert set() == found - names - sys.stdlib_module_names - {"kithara"}

@@ -7,7 +7,7 @@ trimming, seeking or probing of its own stands between the bytes and the sample 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import av
 import av.error
@@ -16,12 +16,14 @@ from av import AudioFrame
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.plane import AudioPlane
 from av.codec.context import Flags2
-from typing_extensions import Buffer
 
 from .._core.pcm import FORMATS
 from ..errors import DecodeError, UnsupportedMedia
 from .pcm import RAW_FORMATS
 from .track import Track
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["DAMAGE", "Codec", "Frame", "RawFrame", "new_packet", "open_codec", "planes_of"]
 

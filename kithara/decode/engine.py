@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING
 
 from .._core.pcm import DTYPES, FORMATS
 from .._core.pour import Pour
@@ -18,6 +17,9 @@ from .codec import DAMAGE, Codec, Frame, RawFrame, new_packet, open_codec, plane
 from .gapless import CODEC_PRIMING, SBR_DELAY, Gapless, GaplessMode
 from .pcm import LAYOUTS, Array, PcmSpec
 from .track import Demuxer, Mark, Track
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["Engine"]
 
