@@ -53,7 +53,10 @@ class LocalTree:
             PolicyDenied: it lies outside the folder, by name or by a symbolic link.
             LocalFileError: it is not there, or cannot be read.
         """
-        path = os.path.realpath(local_path(url) or "")
+        name = local_path(url) or ""
+        if "\0" in name:
+            raise LocalFileError("no file has a NUL in its name", url=url, operation="reading")
+        path = os.path.realpath(name)
         if os.path.commonpath((self._root, path)) != self._root:
             raise PolicyDenied(
                 f"a local playlist may name files in its own folder only, which is {self._root}",

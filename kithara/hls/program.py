@@ -327,9 +327,8 @@ class Program:
         for segment in coming:
             rows.append(
                 [
-                    _size_at(lists[variant], stop, segment.duration)
-                    if variant in lists
-                    else self.typical(variant, segment.duration)
+                    (variant in lists and _size_at(lists[variant], stop, segment.duration))
+                    or self.typical(variant, segment.duration)
                     for variant in range(len(self._variants))
                 ]
             )
@@ -344,7 +343,7 @@ class Program:
 
 
 def _size_at(timeline: Timeline, seconds: float, duration: float) -> int:
-    """Bytes of *duration* seconds of *timeline* from *seconds* on, as the segment there has them."""
+    """Bytes of *duration* seconds of *timeline* from *seconds* on, as the segment there has them; 0 if untold."""
     segment = timeline.segment(timeline.boundary_near(seconds))
     start, stop = segment.byterange or (0, 0)
     return round((stop - start) * duration / segment.duration) if segment.duration else stop - start

@@ -10,8 +10,10 @@ from support import hlstrees
 from support.faultserver import FaultServer
 
 import kithara
+from kithara.abr import Controller
 from kithara.errors import KeyInvalid, LocalFileError, PolicyDenied, RangeMismatch
 from kithara.hls import HlsSource
+from kithara.portal import portal
 
 MEDIA = (b"G" + bytes(187)) * 40
 
@@ -78,6 +80,35 @@ async def test_nothing_of_a_local_presentation_is_copied_to_the_cache(tmp_path):
         assert (0, []) == (store.usage().bytes, list(store.assets()))
 
 
+@pytest.mark.needs("ffmpeg")
+async def test_byte_ranges_tell_the_controller_the_sizes_of_what_comes(monkeypatch):
+    tree = hlstrees.tree("fmp4-single-file")
+    told = []
+    choose = Controller.choose
+
+    def listening(self, *args, **facts):
+        told.append((facts["segment_index"], facts["next_sizes"]))
+        return choose(self, *args, **facts)
+
+    monkeypatch.setattr(Controller, "choose", listening)
+    async with HlsSource.open(tree.master) as session:
+        for variant in range(3):
+            await portal().arun(session._engine.catalogue.load(variant))
+        async for _ in session.segments():
+            pass
+        lists = [timeline.playlist.segments for _, timeline in sorted(session._engine.catalogue.timelines.items())]
+    sizes = [
+        [stop - start for start, stop in (segment.byterange for segment in row)] for row in zip(*lists, strict=True)
+    ]
+    assert 0 < len(told)
+    for index, rows in told:
+        if index == len(sizes):  # what would come behind the last one
+            assert rows is None
+            continue
+        assert sizes[index] == pytest.approx(rows[0], abs=1)
+        assert len(sizes) - index == len(rows)
+
+
 def test_names_with_blanks_percents_and_letters_of_all_kinds_are_found(folder):
     (folder / "Größe 100%25 é.ts").write_bytes(MEDIA)
     path = save(folder, "#EXTINF:2,", "Größe 100%2525 é.ts", "#EXTINF:2,", "./a.ts?token=1")
@@ -122,13 +153,14 @@ def test_links_inside_the_folder_are_followed(folder):
         assert MEDIA == reader.read()
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "fifo"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "fifo", "NUL"])
 def test_what_is_no_file_is_told_and_never_waited_for(kind, folder):
+    name = "b%00.ts" if kind == "NUL" else "b.ts"
     if kind == "folder":
         (folder / "b.ts").mkdir()
     elif kind == "fifo":
         os.mkfifo(folder / "b.ts")
-    with pytest.raises(LocalFileError), kithara.open(save(folder, "#EXTINF:2,", "b.ts")) as reader:
+    with pytest.raises(LocalFileError), kithara.open(save(folder, "#EXTINF:2,", name)) as reader:
         reader.read()
 
 
