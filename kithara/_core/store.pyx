@@ -44,6 +44,7 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals()
+    void PyErr_SetInterrupt()
 
 # A transfer whose position is within this of a missing byte will bring it soon; telling the producer gains nothing.
 cdef enum:
@@ -414,13 +415,20 @@ cdef class Store:
             return
         with gil:
             demand = self.demand
-            if demand is not None:
+            interrupted = False
+            while demand is not None:
                 try:
                     demand()
+                except KeyboardInterrupt:  # nothing here can raise it, and the producer is to be told all the same
+                    interrupted = True
+                    continue
                 except RuntimeError as error:  # the producer's loop is closed
                     gone = errors.WriterGone("the producer's event loop is closed", url=self.label)
                     gone.__cause__ = error
                     self.settle(FAILED_FOR_GOOD, gone)
+                break
+            if interrupted:
+                PyErr_SetInterrupt()  # comes again where it can be raised: in the wait, or behind the read
 
     cdef Outcome wait(
         self,

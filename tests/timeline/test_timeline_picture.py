@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import subprocess
 import sys
@@ -38,6 +39,7 @@ ADAPTIVE = replace(
 ORANGE, PINK, BLUE = (213, 94, 0), (204, 121, 167), (0, 114, 178)
 
 
+@functools.cache
 def colors(timeline: Timeline, title: str | None = None) -> set[tuple[int, int, int]]:
     """The colours of the picture of *timeline*."""
     need("matplotlib")
