@@ -281,11 +281,11 @@ class OggDemuxer(Demuxer):
                 while mark >= 0:
                     page = page_in(data, mark, start)
                     if page is not None and page.granule >= 0:
+                        if (page.begins or (page.ends and page.serial != link.serial)) and _is_sound(page, data[mark:]):
+                            break  # of a chain's last stream: where that ends is known when it is reached
                         if page.serial == link.serial:
                             self._end_at(link, page, last=True)
                             break
-                        if page.ends and _is_sound(page, data[mark:]):
-                            break  # a chain's last stream: where that ends is known when it is reached
                     mark = data.rfind(b"OggS", 0, mark)
         return self.end
 

@@ -155,6 +155,14 @@ def test_a_seek_ahead_into_a_chain_that_was_not_read_gets_there(tmp_path):
     assert 0 == lag(got[:, 0], whole[330_000:346_384, 0].astype(np.float64), reach=2048)
 
 
+def test_a_chain_whose_end_is_cut_off_does_not_end_with_its_first_stream(tmp_path):
+    first = encoded(tmp_path, "a.opus", 48000, 2, 2, 440, *OPUS)
+    second = encoded(tmp_path, "b.opus", 48000, 2, 4, 880, *OPUS)
+    with decode.Decoder(first + second[: len(second) * 3 // 4]) as decoder:
+        assert decoder.frames is None
+        assert len(decoder.read()) > 3.5 * 48_000
+
+
 def test_what_is_chained_and_no_audio_ends_the_stream(tmp_path):
     first = encoded(tmp_path, "a.opus", 48000, 2, 2, 440, *OPUS)
     other = bytearray(first)
