@@ -6,7 +6,7 @@ import gzip
 import numpy as np
 import pytest
 from support import hlstrees
-from support.faultserver import Citizen, FaultServer, finish, head, redirect, send, stall, when
+from support.faultserver import Citizen, FaultServer, finish, head, redirect, send, stall, until, when
 from support.hlsorigin import COUNT, IV, KEY, RATES, Origin, encrypted, options, packet, played
 
 import kithara
@@ -16,6 +16,7 @@ from kithara.errors import (
     DecodeError,
     DecryptFailed,
     HttpStatus,
+    Interrupted,
     KitharaError,
     RangeMismatch,
     RetryExhausted,
@@ -23,6 +24,7 @@ from kithara.errors import (
 )
 from kithara.hls import HlsOptions, HlsSource
 from kithara.net import HttpOptions
+from kithara.portal import portal
 
 
 @pytest.fixture
@@ -116,6 +118,32 @@ async def test_presentations_that_differ_by_a_declared_parameter_do_not_share_a_
     async with HlsSource.open(other, options(query=("id",)), store) as session:
         assert PIECE == await gathered(session.stream())
     assert 4 == len(server.requests)
+
+
+@pytest.mark.parametrize(("patience", "variant"), [(60.0, 1), (0.05, 0)], ids=["it comes", "it does not come in time"])
+def test_the_wish_for_a_variant_holds_up_the_bytes_and_never_the_question(server, monkeypatch, patience, variant):
+    monkeypatch.setattr("kithara.hls.engine.WISH", patience)
+    origin = Origin(server)
+    lists = server._scripts["/v1.m3u8"][0]
+    server._scripts["/v1.m3u8"] = []
+    server.on("/v1.m3u8", until("list"), *lists)
+    session = portal().run(opened(origin.url))
+    segments = session.segment_source()
+    first = segments.segment_at(0.0)
+    segments.set_variant(1)
+    following = segments.next(first)  # the list is still kept back: whoever waited for it would wait for ever
+    if variant:
+        assert "active" == following.store.status
+        server.open_gate("list")
+    with pytest.raises(Interrupted):
+        following.store.wait_range(0, 1, 60.0)
+    assert (1, variant) == (segments.next(first).index, segments.next(first).variant)
+    server.open_gate("list")
+    session.close()
+
+
+async def opened(url):
+    return await HlsSource.open(url, options(variant=0))
 
 
 # ── segments ───────────────────────────────────────────────────────────────────────────────────────────────────────
