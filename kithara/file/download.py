@@ -40,6 +40,11 @@ ABOUT_THE_ENTITY = (RepresentationChanged, ContentEncodingRejected, ProtocolViol
 GONE = (404, 410)
 
 
+def is_about_the_entity(error: BaseException) -> bool:
+    """Whether what is held is worthless after *error*."""
+    return isinstance(error, ABOUT_THE_ENTITY) or (isinstance(error, HttpStatus) and error.status in GONE)
+
+
 class FilePhase(enum.Enum):
     """How far a file is. Derived from its store."""
 
@@ -225,7 +230,7 @@ class Download:
         self._failure = error
         if isinstance(error, RepresentationChanged):
             self._changed(self)
-        if isinstance(error, ABOUT_THE_ENTITY) or (isinstance(error, HttpStatus) and error.status in GONE):
+        if is_about_the_entity(error):
             await self.discard()
         else:
             await self._keep()

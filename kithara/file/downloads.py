@@ -20,7 +20,7 @@ from ..net import Backoff, HttpClient, HttpOptions, Representation
 from ..net.headers import parse_date
 from ..portal import portal
 from ..storage.memory import AnyStreaming
-from .download import GONE, Download
+from .download import GONE, Download, is_about_the_entity
 from .holdings import held, prove, validators
 from .options import Revalidate
 from .request import Request
@@ -261,7 +261,7 @@ async def _is_out_of_reach(request: Request, client: HttpClient) -> KitharaError
                         return None
                 except NetError as exc:
                     failure = exc
-                if not failure.retryable:
+                if is_about_the_entity(failure):
                     return None  # whoever fetches will be told the same
                 delay = backoff.next(failure)
                 if delay is None:

@@ -96,6 +96,16 @@ def test_a_server_that_breaks_once_is_asked_again_before_a_part_is_all_there_is(
     assert case.play(http=QUICK).data == DATA[::-1]
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_part_outlives_a_refusal(case: Case, status: int) -> None:  # H40
+    held = have_a_part(case, None)
+    case.server.on(case.path, head(status, length=0))
+    error = read_to_the_hole(case, held)
+    assert isinstance(error, HttpStatus)
+    assert error.status == status
+    assert case.kept() == "part"
+
+
 def test_what_is_gone_from_the_server_is_gone_from_the_cache(case: Case) -> None:
     have_a_part(case, None)
     case.server.on(case.path, head(404, length=0))
