@@ -289,8 +289,7 @@ class Engine:
             await self.catalogue.load(mode)
             self._apply(mode)
             return
-        tail = self.program.tail
-        if tail is not None:
+        if (tail := self.program.tail) is not None:
             await self._prepare(tail)
 
     # ── live ─────────────────────────────────────────────────────────────────────────────────
@@ -380,8 +379,7 @@ class Engine:
 
     async def _load_or_blame(self, variant: int) -> None:
         """Have the playlist of *variant*, or leave the variant alone for a while."""
-        tail = self.program.tail
-        if tail is not None and variant == tail.variant:
+        if (tail := self.program.tail) is not None and variant == tail.variant:
             return  # a live list that is heard is reloaded by its own clock
         try:
             await self.catalogue.load(variant)
