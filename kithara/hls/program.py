@@ -58,6 +58,7 @@ class Program:
         self._clock = clock
         self._exact = exact
         self._tickets = itertools.count(1)
+        self._heard: int | None = None  # the variant that the listener was given last
 
     # ── what the listener asks ───────────────────────────────────────────────────────────────
 
@@ -69,9 +70,12 @@ class Program:
         if here is not None and here.usable:
             for slot in self.chain:
                 slot.taken = False
-            del self.chain[: self.chain.index(here)]
+            place = self.chain.index(here)
+            if here.ticket is None:  # the change that it belongs to may lie before it, and was not heard yet
+                here.ticket = next((slot.ticket for slot in self.chain[place::-1] if slot.ticket is not None), None)
+            del self.chain[:place]
             return self._take(here)
-        new = self._slot_at(seconds, self.chain[-1].variant if self.chain else None)
+        new = self._slot_at(seconds, self._heard)  # whatever was decided since, for the place that is left
         if new is None:
             return None
         self.chain = [new]
@@ -214,6 +218,7 @@ class Program:
 
     def _take(self, slot: Slot) -> Slot:
         slot.taken = True
+        self._heard = slot.variant
         del self.chain[: max(0, self.chain.index(slot) - 1)]
         if slot.ticket is not None:
             self._publish(VariantApplied(ticket=slot.ticket, variant=slot.variant, index=slot.index))

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import threading
+from itertools import pairwise
 
 import pytest
 from support.faultserver import FaultServer, finish, head, send
@@ -419,3 +420,28 @@ async def test_a_gap_in_one_variant_comes_from_the_other_and_a_gap_in_all_is_ski
         heard = [(index, variant) for index, variant, _ in await played(session)]
     assert [(0, 0), (1, 0), (2, 1), (3, 0), (5, 0)] == heard
     assert 0 == origin.asked("/0-2.ts") == origin.asked("/0-4.ts") == origin.asked("/1-4.ts")
+
+
+@pytest.mark.parametrize("beyond", [0.5, 20.0], ids=["into what is decided", "past it"])
+async def test_a_change_that_a_seek_overtakes_is_told_when_it_is_heard_and_dropped_when_not(server, store, beyond):
+    origin = Origin(server, count=12)
+    async with HlsSource.open(origin.url, options(look_ahead=6.0), store) as session:
+        events = session.events()
+        segments = session.segments()
+        heard = [(await anext(segments)).variant]
+        async for event in events:
+            if isinstance(event, VariantDecided) and event.variant == 1:
+                break
+        place = (event.index + 1) * session.duration / 12  # the segment behind the one that it was decided for
+        async for event in events:
+            if isinstance(event, SegmentLoaded) and event.index == int(place * 12 / session.duration):
+                break
+        await session.seek(min(place + beyond, session.duration - 0.1))
+        async for segment in segments:
+            heard.append(segment.variant)
+            break
+        await segments.aclose()
+    applied = [event.variant for event in [event async for event in events] if isinstance(event, VariantApplied)]
+    changes = [after for before, after in pairwise(heard) if after != before]
+    assert heard == ([0, 1] if beyond < 1 else [0, 0])
+    assert changes == applied
