@@ -5,6 +5,7 @@
 #   make test       the suite; what it cannot run here (no nginx, no encoders) is skipped with a reason
 #   make test-all   with the slow tests
 #   make lint       ruff, mypy --strict, the stubs of the core against the core
+#   make typed      how much a type checker sees of the public face: pyright, which needs npm
 #   make docs       the documentation, into build/site, without a warning
 #   make bench      the benches, their ratios and what these should reach; REPORT=1 writes docs/performance.md, ROUNDS=1
 #                   only shows that all of them run, TRACES=dir plays adaptive choice over recorded networks
@@ -21,7 +22,7 @@ TESTS ?= tests
 # Groups of dependencies that the tests may use; those of `faces` are large, and tests without them are skipped.
 TEST_GROUPS ?= test
 
-.PHONY: demo pictures test test-all lint docs bench wheels sanitize build clean
+.PHONY: demo pictures test test-all lint typed docs bench wheels sanitize build clean
 
 demo: $(VENV)/.built $(VENV)/.pictures
 	$(BIN)/kithara demo --out demo-out
@@ -39,6 +40,8 @@ lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/stubtest kithara._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
+
+typed: $(VENV)/.built $(VENV)/.dev
 	$(BIN)/python tests/typed.py
 
 docs: $(VENV)/.built $(VENV)/.docs

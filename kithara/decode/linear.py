@@ -25,7 +25,7 @@ class LinearDemuxer(Demuxer):
     def lie(self, first: int, size: int) -> None:
         """The frames lie from *first* on, in *size* bytes; a negative number is not known."""
         self._first, self._size = first, size
-        self.end = size // self._align if size >= 0 else None
+        self.end: int | None = size // self._align if size >= 0 else None
 
     def packets(self) -> Iterator[Packet]:
         view, align = self._view, self._align

@@ -59,7 +59,7 @@ class OggDemuxer(Demuxer):
         self._view = view
         heads = read_headers(Feed(view, offset, least=4096))
         self._comment = heads.comment
-        self.track = heads.track
+        self.track: Track = heads.track
         self.end = heads.samples
         self._links = [_Link(heads.track, heads.serial, heads.first)]
         self._link = self._links[0]

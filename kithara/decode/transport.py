@@ -52,7 +52,7 @@ class TransportDemuxer(Demuxer):
         self._base = offset
         self._pid, self.kind = _find_audio(view, offset)
         self._at, self._tick = offset, 0
-        self.fixed = 0
+        self.fixed: int = 0
         feed = Feed(view, offset, least=PACKET * 8)
         while True:
             found = self._first_frame(feed.data)

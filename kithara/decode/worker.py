@@ -28,24 +28,29 @@ class Turn:
     __slots__ = ("discontinuity", "epoch", "frame", "variant")
 
     def __init__(self, epoch: int, frame: int, variant: int | None, discontinuity: bool) -> None:
-        self.epoch, self.frame, self.variant, self.discontinuity = epoch, frame, variant, discontinuity
+        self.epoch: int = epoch
+        self.frame: int = frame
+        self.variant: int | None = variant
+        self.discontinuity: bool = discontinuity
 
 
 class Worker:
     """The decoder's thread: owns the decoder, writes the ring. Knows nothing of the stream, which may be collected."""
 
     def __init__(self, decoder: Decoder, ring: RingBuffer, bus: EventBus, start: int) -> None:
-        self.decoder, self.ring, self.bus = decoder, ring, bus
-        self.epoch = 0
-        self.bases = {0: start}  # the frame an epoch begins at
+        self.decoder: Decoder = decoder
+        self.ring: RingBuffer = ring
+        self.bus: EventBus = bus
+        self.epoch: int = 0
+        self.bases: dict[int, int] = {0: start}  # the frame an epoch begins at
         self.target: tuple[int, bool] = (start, True)
-        self.closed = False
+        self.closed: bool = False
         self.error: BaseException | None = None
-        self.decoded = 0
+        self.decoded: int = 0
         self.turns: collections.deque[Turn] = collections.deque()
         self.watchers: set[Callable[[], None]] = set()
         self.lock = threading.Lock()  # between seekers
-        self.thread = threading.Thread(target=self._run, name="kithara-decoder", daemon=True)
+        self.thread: threading.Thread = threading.Thread(target=self._run, name="kithara-decoder", daemon=True)
         self.thread.start()
 
     def seek(self, frame: int, *, exact: bool) -> int:

@@ -230,7 +230,7 @@ class Filler(Schedule):
             if body.endless:
                 await self._outgrow(BROADCAST)
             transfer.answered = self._last_byte = self._loop.time()
-            self.ranges = body.ranges
+            self.ranges: bool = body.ranges
             if transfer.in_order or not body.ranges or body.start != transfer.start:
                 transfer.in_order = True
                 # Of a broadcast a new answer is what comes next.

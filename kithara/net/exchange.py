@@ -48,10 +48,10 @@ class Answer:
         self.status: int = message.code
         self.reason: str = message.reason
         self.headers: Mapping[str, str] = message.headers
-        self.content = content
-        self.wire = wire
+        self.content: StreamReader = content
+        self.wire: Wire = wire
         self.fate: Fate = wire.fate
-        self.closed = False
+        self.closed: bool = False
         self._connection = connection
         content.on_eof(self.release)
 

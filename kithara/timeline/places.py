@@ -47,7 +47,7 @@ class Log:
 
     def __init__(self) -> None:
         self.moments: list[Moment] = []
-        self.missed = 0
+        self.missed: int = 0
 
     def note(self, time: float, kind: Kind, note: str) -> None:
         self.moments.append(Moment(time=time, kind=kind, note=note))
@@ -75,12 +75,12 @@ class Presentation:
         self._session = session
         self._log = log
         self._told: Subscription = session.events()
-        self.bitrates = tuple(variant.rate for variant in session.variants)
-        self.fetched = [
+        self.bitrates: tuple[int, ...] = tuple(variant.rate for variant in session.variants)
+        self.fetched: list[Fetched] = [
             Fetched(begun=0.0, ended=0.0, start=start, stop=stop, size=0, variant=session.variant, cached=True)
             for start, stop in session.available_ranges()
         ]
-        self.received = 0
+        self.received: int = 0
 
     def look(self, time: float) -> None:
         while (event := self._told.get_nowait()) is not None:
@@ -136,11 +136,11 @@ class File:
         self._length = file.length
         self._looked = 0.0
         self.duration: float | None = None
-        self.fetched = [
+        self.fetched: list[Fetched] = [
             Fetched(begun=0.0, ended=0.0, start=start, stop=stop, size=stop - start, cached=True)
             for start, stop in self._here
         ]
-        self.received = 0
+        self.received: int = 0
 
     def look(self, time: float) -> None:
         try:
