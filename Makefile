@@ -41,7 +41,7 @@ lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/stubtest kithara._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
 
-typed: $(VENV)/.built $(VENV)/.dev
+typed: $(VENV)/.built $(VENV)/.typed
 	$(BIN)/python tests/typed.py
 
 docs: $(VENV)/.built $(VENV)/.docs
@@ -97,6 +97,10 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/.installed
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/.installed
 	$(PIP) --group docs
+	@touch $@
+
+$(VENV)/.typed: pyproject.toml | $(VENV)/.installed
+	$(PIP) --group typed
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.installed
