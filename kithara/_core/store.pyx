@@ -222,6 +222,11 @@ cdef class Store:
         kt_store(&self.demanded, 1)
         kt_unlock(&self.monitor)
 
+    @property
+    def produced(self) -> bool:
+        """Whether somebody brings bytes now: between `produce` and `retire`."""
+        return kt_load(&self.demanded) != 0
+
     def retire(self) -> None:
         """The producer is no more; nobody is told of demands from now on."""
         self._use()

@@ -57,7 +57,7 @@ class MemoryBackend:
         return resource.held, None
 
     def in_use(self, name: str) -> bool:
-        return any(found.cursors for found in self._of(name))
+        return any(found.cursors or found.produced for found in self._of(name))
 
     def _of(self, name: str) -> list[MemoryStreamingResource]:
         with self._lock:

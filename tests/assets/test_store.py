@@ -698,3 +698,17 @@ def test_what_comes_after_a_commit_leaves_the_one_live_resource_in_place(tmp_pat
         resource.fail(KitharaError("too late")) if how == "fail" else resource.cancel()
         assert "committed" == resource.status
         assert resource is store.open_streaming(key)
+
+
+def test_what_is_being_fetched_into_memory_is_not_evicted_before_its_reader_comes():
+    with AssetStore.in_memory(max_bytes=100_000) as store:
+        fetched, other = (store.open_streaming(ResourceKey(name, "file/body")) for name in ("fetched", "other"))
+        for resource in (fetched, other):
+            resource.produce(lambda: None, look_ahead=0)
+        fetched.write_at(0, DATA[:80_000])
+        with pytest.raises(NoSpace):
+            other.write_at(0, DATA[:50_000])
+        assert fetched.on_disk
+        fetched.retire()
+        other.write_at(0, DATA[:50_000])
+        assert not fetched.on_disk
