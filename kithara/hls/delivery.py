@@ -80,12 +80,16 @@ class Delivery:
         if size is None:
             return False
         slot.state = State.DONE
-        self._learn(slot, size, aborted=False)
+        transfer = slot.transfer
+        if transfer is not None and transfer.asked is not None:
+            self._publish(slot.loaded(size, self._seconds(transfer), cached=False))
         return True
 
     async def _watched(self, slot: Slot) -> int | None:
         """Bytes that came; None when the download was given up for another variant."""
         transfer = slot.transfer = await self._fetcher.transfer(slot)
+        # Before its last byte can be read: who has read it asks what comes next at once.
+        transfer.arrived = lambda: self._learn(slot, transfer, aborted=False)
         running = self._loop.create_task(transfer.run())
         try:
             while not running.done():
@@ -97,11 +101,14 @@ class Delivery:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            transfer.arrived = None  # which refers to the slot, and so keeps its file
         return transfer.received
 
     def _better(self, slot: Slot, transfer: Transfer) -> int | None:
         """The variant for which the download of *slot* should be given up, or None."""
-        if transfer.asked is None or slot not in self._program.chain or (slot.taken and slot.store.total):
+        if transfer.asked is None or transfer.ended is not None or slot not in self._program.chain:
+            return None
+        if slot.taken and slot.store.total:  # it is being heard
             return None
         begun = transfer.answered or transfer.asked
         with self._lock:
@@ -123,21 +130,24 @@ class Delivery:
             if not self._program.replace(slot, variant, "abandoned"):
                 return False
         if transfer is not None:
-            self._learn(slot, transfer.received, aborted=True)
+            self._learn(slot, transfer, aborted=True)
         self._publish(slot.given_up(None, self._loop.time()))
         return True
 
-    def _learn(self, slot: Slot, size: int, *, aborted: bool) -> None:
-        transfer = slot.transfer
-        if transfer is None or transfer.asked is None:
+    def _learn(self, slot: Slot, transfer: Transfer, *, aborted: bool) -> None:
+        """Tell the controller how *transfer* went."""
+        if transfer.asked is None:
             return
-        answered = transfer.answered or transfer.asked
-        seconds = max(self._loop.time() - answered, 1e-3)
-        latency = max(answered - transfer.asked, 0.0)
+        latency = max((transfer.answered or transfer.asked) - transfer.asked, 0.0)
         with self._lock:
-            self._program.choice.feed(size, seconds, latency, variant=slot.variant, aborted=aborted)
-        if not aborted:
-            self._publish(slot.loaded(size, seconds, cached=False))
+            self._program.choice.feed(
+                transfer.received, self._seconds(transfer), latency, variant=slot.variant, aborted=aborted
+            )
+
+    def _seconds(self, transfer: Transfer) -> float:
+        """What the bytes of *transfer* took from the first to the last, or take until now."""
+        begun = transfer.answered or transfer.asked or 0.0
+        return max((transfer.ended or self._loop.time()) - begun, 1e-3)
 
     async def _on_failure(self, slot: Slot, error: KitharaError) -> None:
         if isinstance(error, (Cancelled, Interrupted, WriterGone)):  # another has its place, or its file

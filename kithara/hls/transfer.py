@@ -39,6 +39,8 @@ class Transfer:
         received: Bytes that came over the network.
         asked: When the first request was sent, by the loop's clock; None before.
         answered: When its headers came; None before.
+        ended: When the last byte came; None before.
+        arrived: Called then, before anybody can have read that byte.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class Transfer:
         self.received: int = 0
         self.asked: float | None = None
         self.answered: float | None = None
+        self.ended: float | None = None
+        self.arrived: Callable[[], None] | None = None
         self._client = client
         self._url = url
         self._store = store
@@ -99,6 +103,7 @@ class Transfer:
         else:
             self._resume()
             await self._fetch()
+        self._end()
         if self._decryptor is not None:
             self._write(self._decryptor.finish())
         if self._head is not None:
@@ -106,6 +111,12 @@ class Transfer:
         if self._store.length is None:
             self._store.set_length(self._written)
         await self._commit(self._store)
+
+    def _end(self) -> None:
+        if self.ended is None:
+            self.ended = self._clock()
+            if self.arrived is not None:
+                self.arrived()
 
     async def _left_to_us(self) -> bool:
         """Wait while another process brings it into the same file; False once it is whole.
@@ -204,6 +215,8 @@ class Transfer:
                 if piece:
                     self.received += len(piece)
                     self._position += len(piece)
+                    if self._position == self.expected:
+                        self._end()
                     self._accept(piece)
                     backoff.reset(len(piece))
                 if self._stop is not None and self._position >= self._stop - self._start:

@@ -10,6 +10,7 @@ from support.faultserver import FaultServer, finish, head, send
 from support.hlsorigin import COUNT, KEY, RATES, Origin, encrypted, options, packet, played
 from support.waiting import eventually
 
+from kithara._core.resource import MemoryResource
 from kithara.abr import AbrOptions
 from kithara.assets import AssetStore
 from kithara.errors import (
@@ -29,6 +30,8 @@ from kithara.hls import (
     VariantDecided,
 )
 from kithara.hls.slots import Shelf
+from kithara.hls.transfer import Transfer
+from kithara.net import HttpClient, HttpOptions
 
 
 @pytest.fixture
@@ -445,3 +448,21 @@ async def test_a_change_that_a_seek_overtakes_is_told_when_it_is_heard_and_dropp
     changes = [after for before, after in pairwise(heard) if after != before]
     assert heard == ([0, 1] if beyond < 1 else [0, 0])
     assert changes == applied
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["of a told length", "of an untold length"])
+async def test_how_a_segment_came_is_learned_before_its_end_can_be_read(server, told):
+    body = packet(0, 0, RATES[0])
+    server.on("/a.ts", head(200, {"Content-Length": len(body)} if told else {}), send(body), finish())
+    store = MemoryResource()
+    seen = []
+
+    async def commit(resource):
+        seen.append("kept")
+        resource.commit()
+
+    async with HttpClient(HttpOptions()) as client:
+        transfer = Transfer(client, server.url("/a.ts"), store, commit=commit)
+        transfer.arrived = lambda: seen.append((transfer.received, store.total == store.length))
+        await transfer.run()
+    assert [(len(body), False), "kept"] == seen
