@@ -320,7 +320,7 @@ def test_seeks_of_another_thread_never_mix_places() -> None:
     window = Window(600)
     producer = Producer(window)
     chance = random.Random(9)
-    numbered = {CONTENT[start : start + 8]: start for start in range(len(CONTENT) - 8)}
+    numbered = {CONTENT[start : start + 8]: start for start in range(len(CONTENT) - 7)}
     stop = threading.Event()
     try:
         with SyncReader(window) as reader:
