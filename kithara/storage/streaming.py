@@ -108,6 +108,7 @@ class StreamingResource(SharedResource):
         self._sha256 = None if sha256 is None else sha256.lower()
         self._saving = threading.RLock()  # before `_writing`, where both are held
         self._writing = threading.RLock()
+        self._within: int | None = None  # the thread that is writing bytes
         self._following = Following(files, keeper)
         self._room = Room(keeper)
         self._closers = [weakref.finalize(self, what.close) for what in (files.directory, self._following)]
@@ -231,12 +232,19 @@ class StreamingResource(SharedResource):
         except StoreIo as exc:
             self._spoil(exc)
             raise
+        except CacheCorrupt:
+            self._lost()
+            raise
 
     def _write_at_once(self, offset: int, data: Any) -> int:
         with self._writing:  # the reservation must not be given back meanwhile
             if self._writer is None and self._named and self.status == "active" and not self.closed:
                 raise Busy(f"{self.shown} is being written by another process", operation="writing")
-            new = super().write_at(offset, data)
+            self._within = threading.get_ident()
+            try:
+                new = super().write_at(offset, data)
+            finally:
+                self._within = None
             if new:
                 self._written += new
                 if self._dirty_since is None:
@@ -406,6 +414,8 @@ class StreamingResource(SharedResource):
             self.discard()
 
     def _lost(self) -> None:
+        if self._within == threading.get_ident():
+            return  # `write_at` does it, once it has let go of `_writing`: `_saving` comes before that
         _log.warning("%s was truncated or changed by somebody else and is dropped", self.shown)
         with contextlib.suppress(StoreError):
             self.discard()

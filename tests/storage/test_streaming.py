@@ -556,3 +556,17 @@ def test_no_checkpoint_is_due_within_a_quarter_of_a_second_of_the_first_byte(pat
     resource.write_at(0, bytes(5 << 20))
     soon = resource.due
     assert not soon or time.monotonic() - began >= 0.25
+
+
+def test_a_write_that_finds_the_file_cut_lets_go_of_the_others_before_it_drops_it(path, monkeypatch):
+    resource = filled(path, (0, 200_000))
+    held = []
+    discard = StreamingResource.discard
+    monkeypatch.setattr(
+        StreamingResource, "discard", lambda self: (held.append(self._writing._is_owned()), discard(self))
+    )
+    os.truncate(path.with_name("body.part"), 1000)
+    with pytest.raises(CacheCorrupt):
+        resource.write_at(200_000, DATA[200_000:])
+    assert [False] == held
+    assert names(path) == []
