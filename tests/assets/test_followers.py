@@ -1,6 +1,7 @@
 """One writer, many followers: two stores of one root, as two processes have them, and two processes."""
 
 import contextlib
+import gc
 import logging
 import os
 import random
@@ -400,9 +401,11 @@ def test_following_leaves_nothing_open(writer, tmp_path):
             store.open_streaming(KEY).follow([(0, 10, 0)])
 
     once()
+    gc.collect()
     before = descriptors_below(tmp_path)
     for _ in range(5):
         once()
+    gc.collect()
     assert before == descriptors_below(tmp_path)
 
 

@@ -599,6 +599,7 @@ def test_stores_and_resources_leave_nothing_open(root):
     before = set(threading.enumerate())
     for _ in range(10):
         once()
+    gc.collect()
     assert [] == descriptors_below(root)
     assert set() == set(threading.enumerate()) - before
 
@@ -669,6 +670,7 @@ def test_opening_and_closing_leaves_descriptors_maps_and_threads_where_they_were
         part.close()
 
     def counts():
+        gc.collect()
         with open("/proc/self/maps", encoding="utf-8") as maps:
             return descriptors_below(disk.root), sum(disk.root in line for line in maps)
 

@@ -1,6 +1,7 @@
 """Large files that arrive in pieces: what survives, what is refused, what is dropped."""
 
 import errno
+import gc
 import hashlib
 import logging
 import os
@@ -500,6 +501,7 @@ def test_nothing_is_left_open(path):
     path.with_name("g").symlink_to("f1")
     with pytest.raises(CacheCorrupt):
         StreamingResource(path.with_name("g"))
+    gc.collect()
     assert [] == descriptors_below(path.parent)
 
 
