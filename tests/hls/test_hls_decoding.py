@@ -6,14 +6,13 @@ import random
 import numpy as np
 import pytest
 from support import corpus, hlstrees
+from support.hlssession import opened
 from support.nginx import Nginx
 from support.signals import quantized, signal
 
 import kithara
 from kithara import opening
 from kithara.errors import Unsupported
-from kithara.hls import HlsOptions, HlsSource
-from kithara.portal import portal
 
 pytestmark = pytest.mark.needs("nginx", "ffmpeg")
 RATE = 44100
@@ -29,13 +28,6 @@ def source():
 def store(tmp_path):
     with kithara.AssetStore(tmp_path / "cache") as store:
         yield store
-
-
-def opened(server, store, **options):
-    async def open_it():
-        return await HlsSource.open(server.url("master.m3u8"), HlsOptions(**options), store)
-
-    return portal().run(open_it())
 
 
 @pytest.mark.parametrize("variant", [0, 1])

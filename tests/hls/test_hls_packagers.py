@@ -5,12 +5,11 @@ import random
 import numpy as np
 import pytest
 from support import corpus, hlstrees
+from support.hlssession import opened
 from support.nginx import Nginx
 from support.signals import lag
 
 import kithara
-from kithara.hls import HlsOptions, HlsSource
-from kithara.portal import portal
 
 pytestmark = pytest.mark.needs("nginx", "ffmpeg", "lame")
 RATE = 44100
@@ -23,13 +22,6 @@ TAG = len(hlstrees.timestamp_tag(0))
 def store(tmp_path):
     with kithara.AssetStore(tmp_path / "cache") as store:
         yield store
-
-
-def opened(server, store, **options):
-    async def open_it():
-        return await HlsSource.open(server.url("master.m3u8"), HlsOptions(**options), store)
-
-    return portal().run(open_it())
 
 
 def as_one_stream(made):

@@ -5,11 +5,12 @@ import random
 import numpy as np
 import pytest
 from support import corpus, hlstrees
+from support.hlssession import opened
 from support.nginx import Nginx
 from support.signals import lag, quantized, signal
 
 import kithara
-from kithara.hls import HlsOptions, HlsSource, VariantApplied
+from kithara.hls import VariantApplied
 from kithara.portal import portal
 
 pytestmark = pytest.mark.needs("nginx", "ffmpeg")
@@ -21,13 +22,6 @@ PACKET = 1024
 def store(tmp_path):
     with kithara.AssetStore(tmp_path / "cache") as store:
         yield store
-
-
-def opened(server, store, **options):
-    async def open_it():
-        return await HlsSource.open(server.url("master.m3u8"), HlsOptions(**options), store)
-
-    return portal().run(open_it())
 
 
 def alone(server, store, variant):
