@@ -2,6 +2,13 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from .store cimport Cursor, Level, Outcome, Store
+from .sync cimport kt_load
+
+
+cdef enum:
+    # A hit smaller than this keeps the GIL: giving it up for a microsecond beside a busy Python thread costs up to a
+    # switch interval to get it back (measured: 2x to 100x). From here on the copy itself is long enough to let others run.
+    RELEASE_FROM = 1 << 16
 
 
 cdef enum Manner:
@@ -19,6 +26,7 @@ cdef class SyncReader:
     cdef Store _store
     cdef Cursor cursor  # what the store knows of us: moves piece by piece while a long read goes on
     cdef int64_t position  # atomic; moves when a read has succeeded
+    cdef int64_t habit  # atomic; the size of the last read, at most a page: what to expect of the next
     cdef Level level
     cdef int64_t planned_start, planned_stop  # atomic: `want` for a place that the next seek goes to; -1: none
     cdef int64_t held  # atomic; 0 free, 1 in a call, 2 in a call and others wait for their turn
@@ -40,6 +48,7 @@ cdef class SyncReader:
     cdef Outcome wait_for(self, int64_t start, int64_t stop, int64_t deadline) noexcept nogil
     cdef int check_outcome(self, int64_t answer, int64_t size) except -1
 
+    cdef int64_t glide(self, char *into, int64_t size, int64_t expected) noexcept nogil
     cdef bint try_hold(self) noexcept nogil
     cdef Outcome hold(self) noexcept nogil
     cdef void let_go(self) noexcept nogil
@@ -55,6 +64,16 @@ cdef class SyncReader:
         self, int64_t position, int64_t epoch, char *into, int64_t size, Manner manner, int64_t *got, int64_t *until
     ) noexcept nogil
     cdef int64_t answer(self, char *into, int64_t size, bint whole, int64_t expected) except? -1
+    cdef inline bint usable(self) noexcept nogil:
+        """False: `_open` tells why not."""
+        return not (
+            kt_load(&self.level.closed)
+            or kt_load(&self._store.shut)
+            or kt_load(self._store.forks) != self._store.forks_at_birth
+        )
+    cdef inline bint keeps(self, int64_t size) noexcept:
+        """Whether a read of *size* bytes that are here keeps the GIL."""
+        return size < RELEASE_FROM and not self.always_release and not self._store.cold
     cdef int _open(self) except -1
     cdef object _read(self, int64_t size, bint whole)
     cdef object _readinto(self, object buffer, bint whole)

@@ -7,8 +7,8 @@ import warnings
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t
 
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.number cimport PyNumber_Index
 
 from .store cimport (
@@ -47,12 +47,21 @@ from .sync cimport (
 from .. import errors
 from ..source import WaitOutcome
 
-# A hit smaller than this keeps the GIL: giving it up for a microsecond beside a busy Python thread costs up to a switch
-# interval to get it back (measured: 2x to 100x). From here on the copy itself is long enough to let others run.
+cdef extern from *:
+    """
+    static inline int kt_raise_what_is_set(void) { return -1; }
+    """
+    int kt_raise_what_is_set() except -1
+    int kt_log2 "__builtin_ctzll"(unsigned long long of) noexcept nogil
+    int kt_get_buffer "PyObject_GetBuffer"(object of, Py_buffer *view, int flags) noexcept  # -1: an exception is set
+
 cdef enum:
-    RELEASE_FROM = 1 << 16
     LINE_PIECE = 1 << 13
     UNKNOWN_PIECE = 1 << 18
+    PAGE = 1 << 12
+
+# The sizes that are asked for are mostly powers of two: an int of them is at hand, and not made for each answer.
+cdef tuple _POWERS = tuple(1 << power for power in range(63))
 
 _adapt = None
 
@@ -61,6 +70,15 @@ def adapt_sources_with(adapter) -> None:
     """Set what turns a source that is no store into one: ``adapter(source, params) -> (store, media, close)``."""
     global _adapt
     _adapt = adapter
+
+
+cdef int _refuse_buffer(object buffer) except -1:
+    """With the exception set that `kt_get_buffer` left: raise what a file raises."""
+    try:
+        kt_raise_what_is_set()
+    except BufferError as error:
+        raise TypeError(f"a read-write bytes-like object is required, not {type(buffer).__name__}") from error
+    return 0
 
 
 def _made_again(recipe, position) -> SyncReader:
@@ -205,6 +223,7 @@ cdef class SyncReader:
 
     # Reading.
 
+    @cython.binding(False)
     def read(self, size=-1):
         """Up to *size* bytes: all of them, unless the true end comes first. None or negative: everything left.
 
@@ -229,6 +248,7 @@ cdef class SyncReader:
         self._open()
         return self._read(KT_MAX_OFFSET, True)
 
+    @cython.binding(False)
     def readinto(self, buffer):
         """Fill *buffer* (writable, contiguous): all of it, unless the true end comes first.
 
@@ -269,6 +289,7 @@ cdef class SyncReader:
 
     # Going elsewhere.
 
+    @cython.binding(False)
     def seek(self, offset, int whence=0) -> int:
         """Go to *offset* from the start (0), the position (1) or the end (2). Never waits; past the end is allowed.
 
@@ -277,9 +298,9 @@ cdef class SyncReader:
             UnknownLength: from the end, while that is not known.
             SeekNotSupported: the source can only be read forwards, and those bytes have passed.
         """
-        cdef int64_t target, length
-        cdef int64_t answer
-        self._open()
+        cdef int64_t target, length, answer
+        if not self.usable():
+            self._open()
         offset = PyNumber_Index(offset)
         if whence == 0:
             target = offset
@@ -297,7 +318,7 @@ cdef class SyncReader:
             if answer == -INTERRUPTED:
                 raise errors.InvalidSeek(f"no position in a file: {target}", url=self._store.label, operation="seeking")
             raise_outcome(self._store, <Outcome>(-answer), target, target)
-        return target
+        return offset if whence == 0 else target  # the number that is there: a new one takes longer than the seek
 
     def tell(self) -> int:
         """The position."""
@@ -418,22 +439,37 @@ cdef class SyncReader:
     cdef object _readinto(self, object buffer, bint whole):
         cdef Py_buffer view
         cdef int64_t got
-        self._open()
+        if not self.usable():
+            self._open()
+        if kt_get_buffer(buffer, &view, PyBUF_WRITABLE):
+            _refuse_buffer(buffer)
+        got = self.glide(<char *>view.buf, view.len, -1) if self.keeps(view.len) else -MISSING
+        if got > 0:
+            PyBuffer_Release(&view)
+            return got if got & (got - 1) else _POWERS[kt_log2(got)]
         try:
-            PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-        except BufferError as error:
-            raise TypeError(f"a read-write bytes-like object is required, not {type(buffer).__name__}") from error
-        try:
+            if got != -MISSING:
+                self.check_outcome(got, view.len)
             got = self.answer(<char *>view.buf, view.len, whole, -1)
         finally:
             PyBuffer_Release(&view)
         return None if got == -MISSING else got
 
     cdef object _read(self, int64_t size, bint whole):
-        cdef int64_t got = -LATE, length, part = size, expected = -1
+        cdef int64_t got = -LATE, length, part = size, expected = kt_load(&self.position)
         cdef object data = None
-        self._open()
+        if not self.usable():
+            self._open()
+        if size > 0 and self.keeps(size) and expected + size <= kt_load(&self._store.here):
+            data = PyBytes_FromStringAndSize(NULL, size)
+            got = self.glide(PyBytes_AS_STRING(data), size, expected)
+            if got == size:
+                return data
+            if got != -MISSING and got != -LATE:
+                self.check_outcome(got, size)
+            got = -LATE
         while got == -LATE:
+            expected = -1
             length = self._store.length_now()
             if length >= 0:  # a fresh bytes object no larger than what can come, as long as the position stays
                 expected = kt_load(&self.position)
@@ -444,7 +480,7 @@ cdef class SyncReader:
                     return self._gather(size, False)
                 part = UNKNOWN_PIECE
             data = PyBytes_FromStringAndSize(NULL, part)
-            got = self.answer(PyBytes_AsString(data), part, whole, expected)
+            got = self.answer(PyBytes_AS_STRING(data), part, whole, expected)
         if got == -MISSING:
             return None
         return data if got == part else data[:got]
@@ -461,43 +497,48 @@ cdef class SyncReader:
         cdef char *into
         cdef Manner manner = NOW if not self.is_blocking else SOME if line else WHOLE
         cdef Outcome outcome
+        cdef bint stale = True
         self._open()
         with nogil:
             outcome = self.hold()
         if outcome != READY:
             raise_outcome(self._store, outcome, kt_load(&self.position), kt_load(&self.position))
         try:
-            epoch = kt_load(&self.level.epoch)  # before the position: see seek_to
-            position = kt_load(&self.position)
-            while limit < 0 or kept < limit:
-                size = most if limit < 0 else min(most, limit - kept)
-                piece = PyBytes_FromStringAndSize(NULL, size)
-                into = PyBytes_AsString(piece)
-                with nogil:
-                    outcome = self.gather(position + kept, epoch, into, size, manner, &got, &until)
-                if self.is_stale(outcome, epoch) or epoch != kt_load(&self.level.epoch):
-                    epoch = kt_load(&self.level.epoch)
-                    position = kt_load(&self.position)
-                    pieces.clear()
-                    kept = 0
-                    continue
-                if not self.is_answer(outcome, got, manner):
-                    if outcome == MISSING and kept:
+            while stale:
+                epoch = kt_load(&self.level.epoch)  # before the position: see seek_to
+                position = kt_load(&self.position)
+                pieces.clear()
+                kept = 0
+                stale = False
+                while not stale and (limit < 0 or kept < limit):
+                    size = most if limit < 0 else min(most, limit - kept)
+                    piece = PyBytes_FromStringAndSize(NULL, size)
+                    into = PyBytes_AS_STRING(piece)
+                    with nogil:
+                        outcome = self.gather(position + kept, epoch, into, size, manner, &got, &until)
+                    stale = self.is_stale(outcome, epoch) or epoch != kt_load(&self.level.epoch)
+                    if stale:
                         break
-                    kt_store(&self.cursor.position, position)
-                    if outcome == MISSING:
-                        self._store.nudge(position)
-                        return None
-                    self.check_outcome(-<int64_t>outcome, size)
-                piece = piece if got == size else piece[:got]
-                cut = piece.find(b"\n") + 1 if line else 0
-                pieces.append(piece[:cut] if cut else piece)
-                kept += cut if cut else got
-                if cut or got == 0 or (outcome == ENDED and not line):
-                    break
-            kt_store(&self.cursor.position, position + kept)
-            # After a seek in this last moment the bytes are those of the old place, read just before it.
-            kt_replace(&self.position, position, position + kept)
+                    if not self.is_answer(outcome, got, manner):
+                        if outcome == MISSING and kept:
+                            break
+                        kt_store(&self.cursor.position, position)
+                        if outcome == MISSING:
+                            self._store.nudge(position)
+                            return None
+                        self.check_outcome(-<int64_t>outcome, size)
+                    piece = piece if got == size else piece[:got]
+                    cut = piece.find(b"\n") + 1 if line else 0
+                    pieces.append(piece[:cut] if cut else piece)
+                    kept += cut if cut else got
+                    if cut or got == 0 or (outcome == ENDED and not line):
+                        break
+                # After a seek in this last moment the bytes are those of the old place, read just before it; a read
+                # that glided past, without the turn, has taken the first of them.
+                if not stale and not kt_replace(&self.position, position, position + kept):
+                    stale = epoch == kt_load(&self.level.epoch)
+                if not stale:
+                    kt_store(&self.cursor.position, position + kept)
         finally:
             self.let_go()
         self.look_ahead(until)
@@ -515,7 +556,7 @@ cdef class SyncReader:
         if self.is_blocking:
             hasty, patient = (ALL_NOW, WHOLE) if whole else (NOW, SOME)
         # Nobody may wait for the turn with the GIL in hand: who has it may need the GIL to go on.
-        if size < RELEASE_FROM and not self.always_release and not self._store.cold and self.try_hold():
+        if self.keeps(size) and self.try_hold():
             got = self.turn(into, size, hasty, expected, &until)
             self.let_go()
             if got != -MISSING:
@@ -563,6 +604,7 @@ cdef class SyncReader:
             planned = kt_load(&self.planned_stop)
             kt_store(&self.cursor.hint_stop, -1)  # nothing is wanted between the place and its plan
         kt_store(&self.planned_start, -1)
+        self._store.expect(position, kt_load(&self.habit))  # while the caller comes back for them
         # The position first: whoever sees the new epoch must find the new position (see `take`).
         kt_store(&self.position, position)
         kt_store(&self.cursor.position, position)
@@ -585,6 +627,35 @@ cdef class SyncReader:
         )
         kt_add(&self.waits, -1)
         return outcome
+
+    cdef int64_t glide(self, char *into, int64_t size, int64_t expected) noexcept nogil:
+        """`take` where all is here for good and nobody has the turn, without taking it. -MISSING: that is not so.
+
+        The position moves before the copy. To the others that is a read which was over before whatever they do next: a
+        seek meanwhile stays, and two reads at once get one piece each. Nothing locked is left to do behind the copy,
+        where it would wait for all of its stores.
+        """
+        cdef int64_t position = kt_load(&self.position), stop = position + size
+        cdef Outcome outcome
+        if stop > kt_load(&self._store.here) or kt_load(&self.held) or not self.usable():
+            return -MISSING
+        if expected >= 0 and position != expected:
+            return -LATE
+        if not kt_replace(&self.position, position, stop):
+            return -MISSING
+        outcome = self._store.copy(position, into, size)
+        if outcome != READY:
+            kt_replace(&self.position, stop, position)
+            return -MISSING if outcome == LATE else -outcome  # late: here no more, for the store began to let go of bytes
+        kt_store(&self.cursor.position, stop)
+        if kt_load(&self.position) != stop:  # a seek has said meanwhile where the reader stands
+            kt_store(&self.cursor.position, kt_load(&self.position))
+        if position != kt_load(&self.cursor.run_start):  # one read behind the other
+            self._store.expect(stop, min(size, PAGE))
+        kt_store(&self.habit, min(size, PAGE))
+        if kt_load(&self._store.demanded):
+            self.look_ahead(kt_load(&self._store.here))
+        return size
 
     cdef bint try_hold(self) noexcept nogil:
         """Take the turn of reading if it is free."""
@@ -632,6 +703,9 @@ cdef class SyncReader:
         cdef Outcome outcome
         if kt_load(&self.level.closed):
             return -CLOSED
+        got = self.glide(into, size, expected)
+        if got != -MISSING:
+            return got
         outcome = self.hold()
         if outcome != READY:
             return -outcome

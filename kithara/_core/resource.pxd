@@ -14,6 +14,7 @@ cdef class Resource(Store):
     cdef int64_t capacity  # atomic; 0: everything is kept
     cdef int64_t passed  # atomic
 
+    cdef int publish(self, int64_t start, int64_t stop) noexcept nogil
     cdef int place(self, int64_t offset, const char *data, int64_t size) noexcept nogil  # 0, or an errno
     cdef int _write(self, int64_t offset, const char *data, int64_t size, int64_t *written) noexcept nogil
     cdef int _refuse(self, int failed, int64_t offset, int64_t stop) except -1

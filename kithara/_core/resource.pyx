@@ -41,6 +41,7 @@ from .sync cimport (
     KT_MAX_OFFSET,
     kt_acquire_fence,
     kt_broadcast,
+    kt_fetch_ahead,
     kt_load,
     kt_lock,
     kt_now_coarse,
@@ -173,7 +174,7 @@ cdef class Resource(Store):
             kt_unlock(&self.monitor)
             failed = self.place(start, data + (start - offset), end - start)
             kt_lock(&self.monitor)
-            if not failed and self.present.insert(start, end):
+            if not failed and self.publish(start, end):
                 failed = ENOMEM
             if failed:
                 self.claimed.remove(start, end)
@@ -313,6 +314,7 @@ cdef class Resource(Store):
         fit = fit and self.present.size() == head and self.claimed.size() == head
         if fit:
             self.forward_only = True
+            kt_store(&self.here, 0)
             kt_store(&self.capacity, capacity)
         kt_unlock(&self.monitor)
         if not fit:
@@ -382,7 +384,7 @@ cdef class Resource(Store):
         for start, stop in ranges:
             check_range(start, stop)
             kt_lock(&self.monitor)
-            failed = self.present.insert(start, stop)
+            failed = self.publish(start, stop)
             if not failed:
                 failed = self.claimed.insert(start, stop)
             if self.first_waiter != NULL:
@@ -391,6 +393,13 @@ cdef class Resource(Store):
             if failed:
                 raise MemoryError
         self.changed()
+
+    cdef int publish(self, int64_t start, int64_t stop) noexcept nogil:
+        """Let [start, stop) be read from now on. Monitor held."""
+        cdef int failed = self.present.insert(start, stop)
+        if not failed and start <= self.here < stop and not self.capacity:
+            kt_store(&self.here, self.present.reach(0))
+        return failed
 
     cdef Outcome look(self, int64_t start, int64_t stop, int64_t *until) noexcept nogil:
         cdef int64_t length = self.known_length
@@ -531,6 +540,11 @@ cdef class FileResource(Resource):
             into += got
             size -= got
         return LATE if first < kt_load(&self.passed) else READY
+
+    cdef void expect(self, int64_t offset, int64_t size) noexcept nogil:
+        cdef Mapping *mapping = <Mapping *><uintptr_t>kt_load(&self.mapping)
+        if mapping != NULL and offset + size <= mapping.length:
+            kt_fetch_ahead(<char *><uintptr_t>mapping.base + offset, size)
 
     cdef Mapping *map(self) noexcept nogil:
         cdef int64_t length = kt_load(&self.known_length)

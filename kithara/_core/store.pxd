@@ -67,6 +67,7 @@ cdef class Store:
     cdef int64_t *forks  # counts forks of this process
     cdef int64_t forks_at_birth
     cdef int64_t known_length  # atomic; -1 while unknown
+    cdef int64_t here  # atomic; [0, here) is here for good. A kind of store that cannot promise that leaves 0
     cdef int64_t state  # atomic; Status
     cdef int64_t shut  # atomic; the handle is closed
     cdef int64_t signalled  # under the monitor: the producer was told and has not looked yet
@@ -95,6 +96,9 @@ cdef class Store:
     cdef Outcome glance(self, int64_t start, int64_t stop, int64_t *until) noexcept nogil
     cdef Outcome copy(self, int64_t offset, char *into, int64_t size) noexcept nogil
     cdef bint hole(self, int64_t start, int64_t stop, int64_t *hole_start, int64_t *hole_stop) noexcept nogil
+
+    # What a kind may do otherwise: have [offset, offset + size) at hand, which will probably be read next
+    cdef void expect(self, int64_t offset, int64_t size) noexcept nogil
 
     # What a kind may do otherwise: the length as known now, and why [start, stop) FAILED.
     cdef int64_t length_now(self) noexcept nogil

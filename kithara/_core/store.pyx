@@ -370,6 +370,9 @@ cdef class Store:
     cdef object reason(self, int64_t start, int64_t stop):
         return self.error
 
+    cdef void expect(self, int64_t offset, int64_t size) noexcept nogil:
+        pass
+
     # What every store has.
 
     cdef Outcome glance(self, int64_t start, int64_t stop, int64_t *until) noexcept nogil:
