@@ -19,6 +19,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CORE := setup.py $(wildcard kithara/_core/*.pyx kithara/_core/*.pxd kithara/_core/*.h)
 TESTS ?= tests
+# One process per core, four at most: the suite measures nothing, but some of it plays in real time.
+SPREAD := -n auto --maxprocesses 4 --dist worksteal
 # Groups of dependencies that the tests may use; those of `faces` are large, and tests without them are skipped.
 TEST_GROUPS ?= test
 
@@ -31,10 +33,10 @@ pictures: $(VENV)/.built $(VENV)/.pictures
 	$(BIN)/python docs/assets/record.py docs/assets
 
 test: $(VENV)/.built $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow" $(TESTS)
 
 test-all: $(VENV)/.built $(VENV)/.test
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(SPREAD) $(TESTS)
 
 lint: $(VENV)/.built $(VENV)/.test $(VENV)/.dev
 	$(BIN)/ruff check .
