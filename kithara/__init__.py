@@ -12,59 +12,91 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ._core.reader import SyncReader as SyncReader
-from .assets import AssetStore as AssetStore
-from .errors import CacheCorrupt as CacheCorrupt
-from .errors import DecodeError as DecodeError
-from .errors import HlsError as HlsError
-from .errors import KitharaError as KitharaError
-from .errors import NetError as NetError
-from .errors import OfflineMiss as OfflineMiss
-from .errors import StoreError as StoreError
-from .errors import StreamError as StreamError
-from .events import EventBus as EventBus
-from .file import File as File
-from .file import FileOptions as FileOptions
-from .file import FileParams as FileParams
-from .file import FileSource as FileSource
-from .io import SyncReaderParams as SyncReaderParams
-from .media import MediaInfo as MediaInfo
-from .net import HttpClient as HttpClient
-from .net import HttpOptions as HttpOptions
-from .opening import open as open
-from .prefetch import PrefetchWorker as _PrefetchWorker  # noqa: F401  a user's source stands behind SyncReader by it
-from .source import WaitOutcome as WaitOutcome
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from . import abr as abr
     from . import assets as assets
     from . import decode as decode
+    from . import errors as errors
+    from . import events as events
+    from . import file as file
     from . import hls as hls
+    from . import io as io
+    from . import media as media
+    from . import net as net
+    from . import source as source
     from . import storage as storage
     from . import stream as stream
     from . import timeline as timeline
+    from .assets import AssetStore as AssetStore
     from .decode import AudioStream as AudioStream
     from .decode import Decoder as Decoder
     from .decode.load import load as load
     from .decode.load import probe as probe
+    from .errors import CacheCorrupt as CacheCorrupt
+    from .errors import DecodeError as DecodeError
+    from .errors import HlsError as HlsError
+    from .errors import KitharaError as KitharaError
+    from .errors import NetError as NetError
+    from .errors import OfflineMiss as OfflineMiss
+    from .errors import StoreError as StoreError
+    from .errors import StreamError as StreamError
+    from .events import EventBus as EventBus
+    from .file import File as File
+    from .file import FileOptions as FileOptions
+    from .file import FileParams as FileParams
+    from .file import FileSource as FileSource
     from .hls import Hls as Hls
     from .hls import HlsOptions as HlsOptions
     from .hls import HlsParams as HlsParams
     from .hls import HlsSource as HlsSource
+    from .io import SyncReaderParams as SyncReaderParams
+    from .media import MediaInfo as MediaInfo
+    from .net import HttpClient as HttpClient
+    from .net import HttpOptions as HttpOptions
+    from .opening import open as open
+    from .prefetch import SyncReader as SyncReader
+    from .source import WaitOutcome as WaitOutcome
 
 
-# What needs av, numpy or cryptography is imported when first asked for.
+# Each is imported when first asked for: who plays from a disk needs no HTTP, who fetches no decoder, and the command
+# line is there at once.
 _LATER = {
+    "AssetStore": "assets",
     "AudioStream": "decode",
+    "CacheCorrupt": "errors",
+    "DecodeError": "errors",
     "Decoder": "decode",
+    "EventBus": "events",
+    "File": "file",
+    "FileOptions": "file",
+    "FileParams": "file",
+    "FileSource": "file",
     "Hls": "hls",
+    "HlsError": "errors",
     "HlsOptions": "hls",
     "HlsParams": "hls",
     "HlsSource": "hls",
-    "load": "decode",
-    "probe": "decode",
+    "HttpClient": "net",
+    "HttpOptions": "net",
+    "KitharaError": "errors",
+    "MediaInfo": "media",
+    "NetError": "errors",
+    "OfflineMiss": "errors",
+    "StoreError": "errors",
+    "StreamError": "errors",
+    "SyncReader": "prefetch",  # by which a user's own source stands behind it
+    "SyncReaderParams": "io",
+    "WaitOutcome": "source",
+    "load": "decode.load",
+    "open": "opening",
+    "probe": "decode.load",
 }
-_ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream", "timeline")
+_ROOMS = (
+    "abr", "assets", "decode", "errors", "events", "file", "hls", "io", "media", "net", "source", "storage", "stream",
+    "timeline",
+)  # fmt: skip
 
 __all__ = [
     "AssetStore",

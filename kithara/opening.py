@@ -22,6 +22,7 @@ from .io import SyncReaderParams
 from .media import MediaInfo, from_suffix
 from .net import HttpClient, HttpOptions
 from .portal import portal
+from .prefetch import PrefetchWorker as _PrefetchWorker  # noqa: F401  a user's source stands behind SyncReader by it
 
 if TYPE_CHECKING:
     from .hls import HlsSegments, HlsSession

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from ._core.reader import SyncReader, adapt_sources_with
+from ._core.reader import SyncReader as SyncReader
+from ._core.reader import adapt_sources_with
 from ._core.window import Window
 from .errors import Cancelled, ForkedHandle, StreamError, WriterGone
 from .io import CHUNK, ChunkReader, SyncReaderParams

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import kithara
+from kithara.assets import ResourceKey
 
 PACKAGE = Path(kithara.__file__).parent
 
@@ -128,10 +130,59 @@ def test_the_scan_sees_python_and_cython_imports(tmp_path: Path, monkeypatch: py
     assert [(2, "_core"), (3, "errors")] == list(imports(tmp_path / "net" / "fast.pyx"))
 
 
-def test_importing_kithara_imports_no_heavy_library() -> None:
-    script = "import json, sys, kithara; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=60)
-    assert {"av", "numpy", "cryptography"} & set(json.loads(done.stdout)) == set()
+def imported_by(script: str) -> set[str]:
+    """The packages that a new interpreter has imported when *script* has run."""
+    tell = "import json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}\n{tell}"], capture_output=True, check=True, text=True, timeout=60
+    )
+    return set(json.loads(done.stdout))
+
+
+def test_importing_kithara_imports_no_library() -> None:
+    assert {"aiohttp", "asyncio", "av", "cryptography", "numpy", "sqlite3"} & imported_by("import kithara") == set()
+
+
+def test_names_of_the_network_import_no_http_library() -> None:
+    named = "from kithara import HttpClient, HttpOptions; HttpClient(HttpOptions())"
+    assert {"aiohttp", "yarl"} & imported_by(named) == set()
+
+
+def test_what_is_at_hand_is_opened_without_an_http_library(tmp_path: Path) -> None:
+    (tmp_path / "local.bin").write_bytes(b"local")
+    url = "http://host.example/cached.bin"
+    with kithara.AssetStore(tmp_path / "cache") as store, store.open_streaming(ResourceKey.from_url(url)) as cached:
+        cached.write_at(0, b"cached")
+        cached.commit(6)
+    script = f"""
+        import kithara
+        with kithara.open({str(tmp_path / "local.bin")!r}) as local:
+            assert b"local" == local.read()
+        with kithara.open({url!r}, store={str(tmp_path / "cache")!r}) as cached:
+            assert b"cached" == cached.read()
+    """
+    assert {"aiohttp", "yarl"} & imported_by(textwrap.dedent(script)) == set()
+
+
+def test_opening_from_several_threads_at_once_imports_once(tmp_path: Path) -> None:
+    """Each thread is the first one to ask for something; none sees half a module."""
+    script = """
+        import threading, kithara
+        from kithara.cli.origin import Origin
+        came, ready = [], threading.Barrier(8)
+        def read(url):
+            ready.wait()
+            with kithara.open(url, store=False) as file:
+                came.append(file.read())
+        with Origin({"a": b"abc"}) as origin:
+            threads = [threading.Thread(target=read, args=(origin.url("a"),)) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert [b"abc"] * 8 == came, came
+    """
+    assert "aiohttp" in imported_by(textwrap.dedent(script))
 
 
 def _foreign(tree: ast.AST) -> Iterator[str]:

@@ -45,6 +45,15 @@ def test_what_is_exported_is_what_is_visible(name: str) -> None:
     assert exported(name) == visible(name)
 
 
+def test_what_type_checkers_see_is_what_is_imported_when_asked_for() -> None:
+    assert kithara.__file__ is not None
+    tree = ast.parse(Path(kithara.__file__).read_text(encoding="utf-8"))
+    [seen] = [node.body for node in tree.body if isinstance(node, ast.If)]
+    gathered = [(node.module, alias.name) for node in seen if isinstance(node, ast.ImportFrom) for alias in node.names]
+    rooms = {name for module, name in gathered if module is None}
+    assert (rooms, kithara._LATER) == (set(kithara._ROOMS), {name: module for module, name in gathered if module})
+
+
 def test_the_package_spells_out_all() -> None:
     names = list(getattr(kithara, "__all__", ()))
     assert len(set(names)) == len(names)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import os
 import signal
 import threading
 import time
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 130
 """What a command exits with after Ctrl-C, as shells have it: 128 and the number of the signal."""
 
-HOME = str(Path(__file__).with_name("__init__.py"))
+HOME = os.path.join(os.path.dirname(__file__), "__init__.py")
 """Where everything that a command does is called from."""
 
 SOON = 0.005

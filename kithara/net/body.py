@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar
-
-import aiohttp
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ..errors import BodyTruncated, Closed, EmptyBody, NetError, NetTimeout, ProtocolViolation, TooLarge
 from .answers import Where
-from .exchange import Answer
 from .headers import Representation
 from .options import HttpOptions
 from .policy import Trust
-from .wire import PIECE
+
+if TYPE_CHECKING:
+    from .exchange import Answer
 
 Piece = TypeVar("Piece", bytes, bytes | memoryview)
 
@@ -147,17 +146,17 @@ class RangedBody:
         began = loop.time()
         until, kind = self._until(began)
         try:
-            chunk = content.read_nowait(PIECE)
+            chunk = content.read_nowait(self._answer.wire.PIECE)
             if not chunk and not content.at_eof():  # a deadline costs as much as all the rest; most need none
                 async with asyncio.timeout_at(until):
                     chunk = await content.readany()
         except TimeoutError:
             # A loop that stood still finds in one moment that it is late and that the bytes are there.
-            chunk = content.read_nowait(PIECE) if kind == "idle" else b""
+            chunk = content.read_nowait(self._answer.wire.PIECE) if kind == "idle" else b""
             if chunk:
                 return chunk
             failure: NetError = self._late(kind)
-        except aiohttp.ClientError as exc:
+        except self._answer.broken as exc:
             failure = self._truncated()
             failure.__cause__ = exc
         else:
@@ -181,7 +180,7 @@ class RangedBody:
         failure = self._answer.fate.failure
         if self._closed is not None:
             raise self._closed
-        if failure is not None and not isinstance(failure, (EOFError, OSError, aiohttp.ClientError)):
+        if failure is not None and not isinstance(failure, (EOFError, OSError, self._answer.broken)):
             error: NetError = ProtocolViolation(f"a malformed body after {self.received} bytes", **self._context)
         elif failure is not None or (expected is not None and self.received < expected):
             error = self._truncated()

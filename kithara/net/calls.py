@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..errors import RedirectRejected
 from ..version import __version__
-from .exchange import Answer
 from .headers import HARMLESS
 from .options import HttpOptions
 from .policy import IsPrivate, Origin, Target, Trust, follow
-from .pool import Pool
+
+if TYPE_CHECKING:
+    from .exchange import Answer
+    from .pool import Pool
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"kithara/{__version__}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
+import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import (
     Closed,
@@ -22,7 +24,6 @@ from .answers import WHOLE, Asked, Where, accept, coding, content_length, refuse
 from .body import RangedBody
 from .calls import Arrived, Call, arrive
 from .document import Document, Probe, read_whole
-from .exchange import Answer
 from .headers import (
     Representation,
     checked,
@@ -33,11 +34,17 @@ from .headers import (
 from .log import logger
 from .options import HttpOptions
 from .policy import IsPrivate, Trust, basic_authorization, downgrades, is_private, parse
-from .pool import Pool
 from .retry import Backoff
 from .slots import Priority, Slot
 
+if TYPE_CHECKING:
+    from .exchange import Answer
+    from .pool import Pool
+
 _log = logger("net")
+
+MACHINERY = f"{__package__}.pool"
+"""What connections are made of, aiohttp and all: imported for the first request, for what is at hand needs none."""
 
 CALLS_KEPT = 32
 """URLs whose checks and headers are remembered: the ranges of one file are asked for again and again."""
@@ -106,15 +113,20 @@ class HttpClient:
         """Sent with every request to the origin that the caller names."""
         return self._headers
 
-    def _pool(self) -> Pool:
-        if self._closed:
-            raise Closed("the HTTP client is closed")
+    async def _pool(self) -> Pool:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None:
+            if MACHINERY not in sys.modules:  # it takes a tenth of a second, in which the loop has other things to do
+                await asyncio.to_thread(importlib.import_module, MACHINERY)
+            from .pool import Pool
+
             for gone in [other for other in self._pools if other.is_closed()]:
                 self._pools.pop(gone).drop()
-            pool = self._pools[loop] = Pool(self.options, self._is_private)
+            if not self._closed:
+                pool = self._pools.setdefault(loop, Pool(self.options, self._is_private))
+        if pool is None or self._closed:
+            raise Closed("the HTTP client is closed")
         return pool
 
     # ── calls ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,7 +164,7 @@ class HttpClient:
         if start < 0 or (stop is not None and stop <= start):
             raise ValueError(f"[{start}, {stop}) is no range of bytes")
         call = self._call(url, headers, auth, trust, "fetching")
-        pool = self._pool()
+        pool = await self._pool()
         with pool.slots.take_now() or await self._place(pool, call, priority) as slot:
             body = await self._open(pool, call, start, stop, representation)
             try:
@@ -195,7 +207,7 @@ class HttpClient:
             wanted["If-Modified-Since"] = checked_value("If-Modified-Since", if_modified_since)
         backoff = Backoff(self.options.retries)
         while True:
-            pool = self._pool()
+            pool = await self._pool()
             try:
                 with await self._place(pool, call, priority):
                     return await self._get(pool, call, wanted, limit, accept_gzip)
@@ -223,7 +235,7 @@ class HttpClient:
         if found.representation.total is not None or body.endless:
             return found
         call = self._call(url, headers, auth, trust, "asking for the length")
-        pool = self._pool()
+        pool = await self._pool()
         try:
             with await self._place(pool, call, 0):
                 arrived = await self._arrive(pool, call, {"Accept-Encoding": "identity"}, method="HEAD")
@@ -261,7 +273,7 @@ class HttpClient:
         else:
             return None
         call = self._call(url, headers, None, None, "asking whether it has changed")
-        pool = self._pool()
+        pool = await self._pool()
         with await pool.slots.take(priority):
             arrived = await self._arrive(pool, call, wanted)
             answer = arrived.answer

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -40,8 +41,10 @@ class Answer:
         wire: The connection.
         fate: What becomes of this answer on it.
         closed: Whether the connection was given back, or closed.
+        broken: What reading the content raises.
     """
 
+    broken: ClassVar[type[Exception]] = aiohttp.ClientError
     __slots__ = ("_connection", "closed", "content", "fate", "headers", "reason", "status", "wire")
 
     def __init__(self, connection: Connection, wire: Wire, message: RawResponseMessage, content: StreamReader) -> None:
@@ -76,6 +79,9 @@ class Answer:
 class Request:
     """A request as it is written, but for the headers that vary.
 
+    Args:
+        url: The text of a `kithara.net.policy.Target`.
+
     Raises:
         aiohttp.InvalidURL: there is no host in *url*.
         ValueError: a line break in a header.
@@ -83,10 +89,10 @@ class Request:
 
     __slots__ = ("_head", "_request")
 
-    def __init__(self, method: str, url: URL, headers: Mapping[str, str], options: HttpOptions) -> None:
+    def __init__(self, method: str, url: str, headers: Mapping[str, str], options: HttpOptions) -> None:
         self._request = aiohttp.ClientRequest(
             method,
-            url,
+            wire_form(url),
             headers=headers,
             loop=asyncio.get_running_loop(),
             proxy=None if options.proxy is None else URL(options.proxy),
@@ -139,6 +145,11 @@ class Request:
                 raise ValueError(f"a line break in the header {name}")
             rest += f"{name}: {value}\r\n"
         return f"{self._head}{rest}\r\n".encode("utf-8", "surrogateescape")
+
+
+def wire_form(url: str) -> URL:
+    """*url* for aiohttp, which is kept from quoting it anew: a signed query must arrive byte for byte."""
+    return URL(url, encoded=True)
 
 
 def _give_up(wire: Wire) -> None:

@@ -7,11 +7,9 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
-
-from yarl import URL
 
 from ..errors import PolicyDenied, ProtocolViolation, RedirectRejected
 
@@ -43,17 +41,12 @@ class Target:
         origin: Who answers.
         address: The host as an IP address when it is one, in whatever notation it was written.
         authorization: The ``Authorization`` that the URL's user info stands for, or None.
-        wire: The URL for aiohttp, which is kept from quoting it anew: a signed query must arrive byte for byte.
     """
 
     text: str
     origin: Origin
     address: Address | None
     authorization: str | None
-    wire: URL = field(init=False, repr=False, compare=False)  # made once: it remembers its parts
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "wire", URL(self.text, encoded=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,7 @@ class Pool:
         key = (method, target.text, *same.items())
         request = self._requests.get(key)
         if request is None:
-            request = Request(method, target.wire, same, self._options)
+            request = Request(method, target.text, same, self._options)
             if len(self._requests) >= REQUESTS_KEPT:
                 del self._requests[next(iter(self._requests))]
             self._requests[key] = request

@@ -13,7 +13,7 @@ import enum
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
@@ -27,9 +27,6 @@ MAX_HEAD = 64 << 10
 _BODILESS = frozenset({204, 304})
 _HEAD_END = re.compile(rb"\n\r?\n")
 _SMALL_ROOM = 64 << 10
-
-PIECE = 128 << 10
-"""The most bytes that are taken from a socket in one go, where somebody has to keep them until they are read."""
 
 Sink = Callable[[memoryview | bytes], object]
 """Takes a piece of a body. It is another's memory, and good only until the call returns."""
@@ -70,6 +67,9 @@ class Wire(ResponseHandler, asyncio.BufferedProtocol):
         uses: How many requests this connection has carried.
         peer: The address of the other end, or None when the transport does not tell.
     """
+
+    PIECE: ClassVar[int] = 128 << 10
+    """The most bytes that are taken from a socket in one go, where somebody has to keep them until they are read."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, room: memoryview | None = None) -> None:
         super().__init__(loop)
@@ -124,7 +124,7 @@ class Wire(ResponseHandler, asyncio.BufferedProtocol):
             self._sink = None
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._room if self._sink is not None else self._room[:PIECE]
+        return self._room if self._sink is not None else self._room[: self.PIECE]
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._sink is not None and nbytes <= self._left:
