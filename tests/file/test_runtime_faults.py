@@ -141,12 +141,16 @@ def test_a_thread_that_exits_in_the_middle_of_reading_leaves_nothing(case: Case,
 def test_a_sub_interpreter_is_refused_or_works_and_kills_nothing() -> None:  # C22
     ended = python(
         """
-        import _xxsubinterpreters as interpreters
+        import sys
+        name = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+        interpreters = __import__(name)
         number = interpreters.create()
+        # Before 3.13 what was raised there is raised here, from then on it is given back.
         try:
-            interpreters.run_string(number, f"import sys; sys.path[:] = {sys.path!r}; import kithara; kithara.open")
-        except interpreters.RunFailedError as error:
-            assert "ImportError" in str(error), error
+            error = interpreters.run_string(number, f"import sys; sys.path[:] = {sys.path!r}; import kithara; kithara.open")
+        except interpreters.RunFailedError if sys.version_info < (3, 13) else () as failed:
+            error = failed
+        assert error is None or "ImportError" in str(error), error
         interpreters.destroy(number)
         print("alive")
         """
