@@ -48,6 +48,10 @@ class Backend(Protocol):
         """The resource of *key*: whole, resumed or new; with *fresh* a new generation of it."""
         ...
 
+    def holds(self, key: ResourceKey) -> bool:
+        """Whether the resource of *key* is here as a whole, as far as its name tells."""
+        ...
+
     def open_atomic(self, key: ResourceKey) -> Atomic:
         """The small object of *key*."""
         ...

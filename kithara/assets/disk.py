@@ -104,6 +104,14 @@ class DiskBackend:
                 if exc.errno != errno.ENOENT or not attempts:
                     raise
 
+    def holds(self, key: ResourceKey) -> bool:
+        *parents, name = key.path.split("/")
+        try:
+            with self._root.down(parents) as directory:
+                return stat.S_ISREG(directory.stat(name).st_mode)
+        except FileNotFoundError:
+            return False
+
     def open_atomic(self, key: ResourceKey) -> AtomicResource:
         return AtomicResource(key.path, within=self._alive())
 

@@ -49,6 +49,11 @@ class MemoryBackend:
                 found = self._streaming[key] = MemoryStreamingResource(f"memory:{key.path}", keeper=keeper)
             return found
 
+    def holds(self, key: ResourceKey) -> bool:
+        with self._lock:
+            found = self._streaming.get(key)
+        return found is not None and found.on_disk and found.status == "committed"
+
     def open_atomic(self, key: ResourceKey) -> MemoryAtomic:
         return MemoryAtomic(self, key)
 

@@ -161,6 +161,11 @@ class AssetStore:
             self._house.make_room(0)
         return resource
 
+    def holds(self, key: ResourceKey) -> bool:
+        """Whether the resource of *key* is here as a whole, as far as its name tells. Opens nothing."""
+        self._check_open()
+        return self._backend.holds(key)
+
     def open_atomic(self, key: ResourceKey) -> Atomic:
         """The small object of *key*, read and written as a whole."""
         self._check_open()

@@ -16,7 +16,7 @@ from ..errors import DecodeError
 from .codec import DAMAGE, Codec, Frame, RawFrame, new_packet, open_codec, planes_of
 from .gapless import CODEC_PRIMING, SBR_DELAY, Gapless, GaplessMode
 from .pcm import LAYOUTS, Array, PcmSpec
-from .track import Demuxer, Mark, Track
+from .track import Demuxer, Mark, Track, alike
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -243,8 +243,10 @@ class Engine(Pour):
             yield _silence(min(self._ticks_to_frames(mark.lost), MAX_GAP * rate))
             return
         least = max(self._packet, 1024)  # less is a clock's rounding or a codec's delay
-        if mark.fresh or not _alike(track, codec.track):
+        other = mark.fresh or not alike(track, codec.track)
+        if other:
             yield from codec.drain()
+        if other or mark.again:
             least = 0 if track.codec in LOSSLESS else JOINT
         self._turn_to(track, fresh=mark.fresh, counted=mark.tick is None)
         if mark.skip:
@@ -257,8 +259,8 @@ class Engine(Pour):
 
         Their ticks go on with those before, if *counted*; else they are *track*'s own.
         """
-        own = _alike(track, self.demuxer.track)
-        if fresh or not _alike(track, self.codec.track):
+        own = alike(track, self.demuxer.track)
+        if fresh or not alike(track, self.codec.track):
             self.codec = open_codec(track)
             if self._met and not own:
                 self.codec.conform(self.spec.rate, self.spec.channels)
@@ -329,11 +331,6 @@ class Engine(Pour):
         raise DecodeError(
             f"the audio changes from {spec.channels} channels at {spec.rate} Hz to {codec.channels} at {codec.rate} Hz"
         )
-
-
-def _alike(one: Track, other: Track) -> bool:
-    """Whether one codec can go on from packets of *one* to those of *other*."""
-    return (one.codec, one.config, one.rate) == (other.codec, other.config, other.rate)
 
 
 def _silence(samples: int) -> Frame:

@@ -6,6 +6,7 @@ stamps, counted from the first of their run; a discontinuity begins a run, ancho
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +20,7 @@ from . import boxes as iso
 from . import tags as tagging
 from .formats import open_demuxer
 from .fragments import FragmentedDemuxer
-from .track import Demuxer, Landing, Mark, Packet, Track
+from .track import Demuxer, Landing, Mark, Packet, Track, alike
 from .transport import CLOCK, WRAP, TransportDemuxer, unwrap
 from .view import ByteView
 
@@ -58,6 +59,8 @@ class SegmentsDemuxer(Demuxer):
         except BaseException:
             self._leave()
             raise
+        # Of the segment that packets are from: the tick of its first packet, how many ticks were given, what of.
+        self._given: tuple[int | None, int, Track] = None, 0, self.track
 
     def _begin(self) -> Track:
         """Open the first segment; what it holds."""
@@ -182,27 +185,39 @@ class SegmentsDemuxer(Demuxer):
 
     def packets(self) -> Iterator[Packet]:
         opened, self._opened = self._opened, None
+        again = False
         while opened is not None:
             segment, inner = opened
             try:
                 primer, self._priming = self._priming, []
                 yield from primer
-                yield from self._inside(segment, inner)
+                yield from self._inside(segment, inner, again)
                 opened = self._open_next(segment)
+                again = False
             except AGAIN:
                 opened = self._take(self._renewed(segment))
+                again = True
 
-    def _inside(self, segment: Segment, inner: Demuxer) -> Iterator[Packet]:
+    def _inside(self, segment: Segment, inner: Demuxer, again: bool) -> Iterator[Packet]:
         tick, track = self._place(inner, segment), inner.track
+        before, given, last = self._given
         self.variant = segment.variant
-        yield Mark(tick, track), -1
-        count = 0
-        for data, samples in inner.packets():
+        packets, count = inner.packets(), 0
+        if again:  # what was given of this piece of time already comes no second time
+            if tick is not None and before is not None:
+                given += before - tick
+            if tick is None or alike(track, last):  # else all of it: what was heard primes the new decoder
+                packets, count = _from(packets, given * track.rate // self.track.rate)
+        passed = count * self.track.rate // track.rate
+        self._given = tick, passed, track
+        yield Mark(None if tick is None else tick + passed, track, again=again), -1
+        for data, samples in packets:
             if track.container == "fmp4" and tick is not None and 0 < samples < track.packet:
                 # Only the presentation's last packet is shorter than the others: padding follows its true part.
                 self.end: int = tick + (count + samples) * self.track.rate // track.rate
             yield data, samples
-            count += samples
+            count += max(samples, 0)
+            self._given = tick, count * self.track.rate // track.rate, track
 
     def _take(self, segment: Segment) -> tuple[Segment, Demuxer]:
         while True:
@@ -219,7 +234,7 @@ class SegmentsDemuxer(Demuxer):
         """
         if self._interrupted:
             raise Interrupted("something else is wanted", operation="decoding")
-        renewed = self._source.segment_at(segment.start + segment.duration / 2)
+        renewed = self._source.segment_at(segment.start)
         if renewed is None:
             raise DecodeError(f"segment {segment.index} is gone")
         return renewed
@@ -264,6 +279,16 @@ class SegmentsDemuxer(Demuxer):
 
     def close(self) -> None:
         self._leave()
+
+
+def _from(packets: Iterator[Packet], samples: int) -> tuple[Iterator[Packet], int]:
+    """*packets* from the one that holds tick *samples* on, and how many ticks come before that. May wait."""
+    passed = 0
+    for data, length in packets:
+        if length <= 0 or passed + length > samples:
+            return itertools.chain(((data, length),), packets), passed
+        passed += length
+    return iter(()), passed
 
 
 def _near(clock: Fraction, expected: Fraction, inner: Demuxer) -> Fraction:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from ..errors import DecodeError, UnsupportedMedia
 from .tags import Picture, Tags
 
-__all__ = ["Demuxer", "Landing", "Mark", "Packet", "Track"]
+__all__ = ["Demuxer", "Landing", "Mark", "Packet", "Track", "alike"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,7 @@ class Mark:
         track: What the packets that follow are of, if that may be another than before.
         lost: Without a track: ticks of packets that damage made unreadable.
         fresh: The decoder begins anew: what follows builds on nothing before.
+        again: Some of what follows was there before, from elsewhere: *tick* is true to the frame.
         skip: Ticks of the fresh *track*, at its own rate, that are no music: its priming.
         limit: Without a track: how many ticks of the packets up to the next mark are music.
     """
@@ -82,6 +83,7 @@ class Mark:
     track: Track | None = None
     lost: int = 0
     fresh: bool = False
+    again: bool = False
     skip: int = 0
     limit: int | None = None
 
@@ -128,6 +130,11 @@ class Demuxer(ABC):
     def tags(self) -> tuple[Tags, tuple[Picture, ...]]:
         """Title, artist and so on, and pictures. May read."""
         return {}, ()
+
+
+def alike(one: Track, other: Track) -> bool:
+    """Whether one codec can go on from packets of *one* to those of *other*."""
+    return (one.codec, one.config, one.rate) == (other.codec, other.config, other.rate)
 
 
 def need(data: bytes, size: int, what: str, offset: int) -> bytes:

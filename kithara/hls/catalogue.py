@@ -73,10 +73,20 @@ class Catalogue:
         task = self._tasks.get(variant)
         if task is None:
             task = self._tasks[variant] = self._loop.create_task(self._load(variant))
-            task.add_done_callback(lambda _: self._tasks.pop(variant, None))
+            task.add_done_callback(lambda done: self._loaded(variant, done))
         return await asyncio.shield(task)
 
-    async def _load(self, variant: int) -> Timeline:
+    def _loaded(self, variant: int, task: asyncio.Task[Timeline]) -> None:
+        self._tasks.pop(variant, None)
+        if not task.cancelled():
+            task.exception()  # told to whoever waited; one who could not wait so long does not care
+
+    async def recall(self) -> None:
+        """Take from the cache the playlists that are there."""
+        missing = [variant for variant in range(len(self._variants)) if variant not in self.timelines]
+        await asyncio.gather(*(self._load(variant, ask=False) for variant in missing), return_exceptions=True)
+
+    async def _load(self, variant: int, *, ask: bool = True) -> Timeline:
         self._asked[variant] = self._loop.time()
         uri = self._variants[variant].uri
         listing = await self._documents.playlist(
@@ -85,6 +95,7 @@ class Catalogue:
             trust=self._trust,
             variables=self._variables,
             refresh=variant in self.timelines,
+            ask=ask,
         )
         if isinstance(listing.playlist, MasterPlaylist):
             raise PlaylistInvalid("a master playlist inside a master playlist", url=uri)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import math
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,9 @@ from ..abr import AbrOptions, Controller
 from .ladder import HlsVariant
 
 Mode = int | Literal["auto"]
+
+STALLED = 4.0
+"""Seconds after which a first download, of which nothing can be forecast yet, is given up if as much is to come."""
 
 PENALTY = 60.0
 """Seconds for which a variant that failed is not chosen."""
@@ -41,6 +45,10 @@ class Choice:
         most = max(rates)
         rungs = [Rung(rate if rate > 0 else most) for rate in rates]
         self.controller: Controller = Controller(rungs, max(duration, 0.1), capacity, options)
+        cap = options.max_bandwidth
+        self._capped = {
+            index for index, rung in zip(self._order, rungs, strict=True) if cap is None or rung.bandwidth <= cap
+        } or {self._order[0]}
         self.mode: Mode = mode
         self._blocked: dict[int, float] = {}
 
@@ -79,6 +87,10 @@ class Choice:
         start = self._order[self.controller.first()]
         return start if start in available or not available else available[0]
 
+    def best_held(self, held: Collection[int]) -> int | None:
+        """The best of *held*, those that cost nothing because the cache has them; None where none may be chosen."""
+        return max((index for index in held if index in self._capped), key=self._rank.__getitem__, default=None)
+
     def best(
         self,
         buffer_seconds: float,
@@ -96,6 +108,8 @@ class Choice:
         """
         if len(allowed) == 1:
             return allowed[0]
+        if self._knows_only_the_prior and (start := self._order[self.controller.first()]) in allowed:
+            return start
         rank = self.controller.choose(
             buffer_seconds,
             segment_index=index,
@@ -105,6 +119,12 @@ class Choice:
             allowed={self._rank[variant] for variant in allowed},
         )
         return self._order[rank]
+
+    @property
+    def _knows_only_the_prior(self) -> bool:
+        """Nothing was learned of the network yet, but what it was like lately, or that there is none."""
+        controller = self.controller
+        return controller.options.prior_rate is not None and not controller.estimator.count
 
     def feed(self, size: int, seconds: float, latency: float, *, variant: int, aborted: bool) -> None:
         """Learn from a transfer over the network."""
@@ -124,6 +144,11 @@ class Choice:
         """The one of *allowed* to fetch instead of a download of *variant* that goes badly, or None."""
         if self.mode != "auto":
             return None
+        if not self.controller.estimator.count:
+            lower = [index for index in allowed if self._rank[index] < self._rank[variant]]
+            rate = max(done, 1) / seconds if seconds > 0 else math.inf
+            doomed = seconds > STALLED and total - done > rate * STALLED
+            return min(lower, key=self._rank.__getitem__, default=None) if doomed else None
         rank = self.controller.should_abandon(
             variant=self._rank[variant],
             done=done,

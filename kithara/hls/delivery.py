@@ -23,6 +23,7 @@ from ..errors import (
 )
 from .catalogue import Catalogue
 from .fetcher import Fetcher
+from .local import is_local
 from .program import Program
 from .slots import InitSection, Shelf, Slot, State
 from .transfer import Transfer
@@ -39,7 +40,8 @@ class Delivery:
 
     Args:
         lock: Under which *program* is used.
-        have: Has the playlist of a variant, or sees to it that the variant is left alone for a while.
+        have: Has the playlist of a variant, if it comes in time; sees to it that one which has none is left alone.
+        is_read: Whether a reader of bytes has the store of a slot.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Delivery:
         *,
         lock: threading.RLock,
         have: Callable[[int], Awaitable[None]],
+        is_read: Callable[[Slot], bool],
     ) -> None:
         self._program = program
         self._catalogue = catalogue
@@ -60,12 +63,12 @@ class Delivery:
         self._publish = publish
         self._lock = lock
         self._have = have
+        self._is_read = is_read
         self._loop = asyncio.get_running_loop()
 
     async def bring(self, slot: Slot) -> bool:
         """Fetch *slot*. False when it was not: given up, to be fetched anew, had from elsewhere, or failed."""
         try:
-            await self._fetcher.have_init(slot.init)
             size = await self._watched(slot)
         except KitharaError as exc:
             await self._on_failure(slot, exc)
@@ -81,47 +84,82 @@ class Delivery:
             return False
         slot.state = State.DONE
         transfer = slot.transfer
-        if transfer is not None and transfer.asked is not None:
+        if transfer is not None and transfer.begun is not None:
             self._publish(slot.loaded(size, self._seconds(transfer), cached=False))
+        elif transfer is not None:  # a file of this machine, or another process brought it
+            self._publish(slot.loaded(slot.store.length or 0, 0.0, cached=True))
         return True
 
     async def _watched(self, slot: Slot) -> int | None:
         """Bytes that came; None when the download was given up for another variant."""
-        transfer = slot.transfer = await self._fetcher.transfer(slot)
-        # Before its last byte can be read: who has read it asks what comes next at once.
-        transfer.arrived = lambda: self._learn(slot, transfer, aborted=False)
-        running = self._loop.create_task(transfer.run())
+        since = self._loop.time()
+        running = self._loop.create_task(self._fetched(slot))
+        listing: asyncio.Task[None] | None = None
         try:
             while not running.done():
                 await asyncio.wait([running], timeout=LOOK)
-                better = None if running.done() else self._better(slot, transfer)
-                if better is not None and self._give_up(slot, better):
+                better = None if running.done() else self._better(slot, since)
+                if better is None:
+                    continue
+                if not self._program.is_loaded(better):
+                    if listing is None or listing.done():
+                        listing = self._loop.create_task(self._listed(better))
+                elif self._give_up(slot, better):
                     return None
-            await running
+            return await running
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            started = [task for task in (running, listing) if task is not None]
+            for task in started:
+                task.cancel()
+            await asyncio.gather(*started, return_exceptions=True)
+
+    async def _fetched(self, slot: Slot) -> int:
+        """Fetch *slot*, and what it takes besides; the bytes that came."""
+        await self._fetcher.have_init(slot.init)
+        transfer = slot.transfer = await self._fetcher.transfer(slot)
+        # Before its last byte can be read: who has read it asks what comes next at once.
+        transfer.arrived = lambda: self._learn(slot, transfer, aborted=False)
+        try:
+            await transfer.run()
+        finally:
             transfer.arrived = None  # which refers to the slot, and so keeps its file
         return transfer.received
 
-    def _better(self, slot: Slot, transfer: Transfer) -> int | None:
-        """The variant for which the download of *slot* should be given up, or None."""
-        if transfer.asked is None or transfer.ended is not None or slot not in self._program.chain:
+    async def _listed(self, variant: int) -> None:
+        await self._have(variant)
+
+    def _better(self, slot: Slot, since: float) -> int | None:
+        """The variant for which the download of *slot*, which began at *since*, should be given up, or None.
+
+        Its init section and its key are part of it. One whose playlist is here is preferred.
+        """
+        transfer = slot.transfer
+        if is_local(slot.segment.uri) or slot not in self._program.chain or self._is_read(slot):
             return None
-        if slot.taken and slot.store.total:  # it is being heard
+        if transfer is None:
+            begun, latency, done, missing = since, 0.0, 0, None
+        elif transfer.begun is None or transfer.ended is not None:
             return None
-        begun = transfer.answered or transfer.asked
+        else:
+            begun, latency, done, missing = _begun(transfer), _latency(transfer), transfer.received, transfer.missing
         with self._lock:
-            typical = self._program.typical(slot.variant, slot.segment.duration)
-            return self._program.choice.better(
-                slot.variant,
-                done=transfer.received,
-                total=max(transfer.expected or typical, transfer.received),
-                seconds=self._loop.time() - begun,
-                latency=begun - transfer.asked,
-                buffer_seconds=self._program.ahead(slot.start),
-                allowed=self._program.loaded(),
-            )
+            program = self._program
+            typical = program.typical(slot.variant, slot.segment.duration)
+            total = done + (max(typical - done, 0) if missing is None else missing)
+
+            def better(allowed: list[int]) -> int | None:
+                return program.choice.better(
+                    slot.variant,
+                    done=done,
+                    total=total,
+                    seconds=self._loop.time() - begun,
+                    latency=latency,
+                    buffer_seconds=program.left_of(slot, done / total if total and slot.store.total else 0.0),
+                    allowed=allowed,
+                )
+
+            here = better(program.loaded())
+            return better(program.choice.available(self._loop.time())) if here is None else here
 
     def _give_up(self, slot: Slot, variant: int) -> bool:
         """Let *variant* take the place of *slot*, whose download goes badly."""
@@ -129,25 +167,25 @@ class Delivery:
         with self._lock:
             if not self._program.replace(slot, variant, "abandoned"):
                 return False
+            if transfer is None:  # not the link is slow, but whoever has its keys
+                self._program.choice.block(slot.variant, self._loop.time())
         if transfer is not None:
             self._learn(slot, transfer, aborted=True)
         self._publish(slot.given_up(None, self._loop.time()))
         return True
 
     def _learn(self, slot: Slot, transfer: Transfer, *, aborted: bool) -> None:
-        """Tell the controller how *transfer* went."""
-        if transfer.asked is None:
+        """Tell the controller how *transfer* went, if it went over the network."""
+        if transfer.begun is None:
             return
-        latency = max((transfer.answered or transfer.asked) - transfer.asked, 0.0)
         with self._lock:
             self._program.choice.feed(
-                transfer.received, self._seconds(transfer), latency, variant=slot.variant, aborted=aborted
+                transfer.received, self._seconds(transfer), _latency(transfer), variant=slot.variant, aborted=aborted
             )
 
     def _seconds(self, transfer: Transfer) -> float:
         """What the bytes of *transfer* took from the first to the last, or take until now."""
-        begun = transfer.answered or transfer.asked or 0.0
-        return max((transfer.ended or self._loop.time()) - begun, 1e-3)
+        return max((transfer.ended or self._loop.time()) - _begun(transfer), 1e-3)
 
     async def _on_failure(self, slot: Slot, error: KitharaError) -> None:
         if isinstance(error, (Cancelled, Interrupted, WriterGone)):  # another has its place, or its file
@@ -156,16 +194,16 @@ class Delivery:
                 slot.store.fail(error)
             return
         worthless = isinstance(error, _ABOUT_THE_BYTES)
-        heard = slot.taken and slot.store.total > 0
-        if worthless and not slot.second and not heard and not isinstance(error, (KeyInvalid, Unsupported)):
+        again = worthless and not slot.second and not isinstance(error, (KeyInvalid, Unsupported))
+        # Who reads bytes cannot take back those it has. A listener can: it drops what it heard already.
+        if again and (slot in self._program.chain or not (slot.taken and slot.store.total)):
             await self._renew(slot, error)
             return
         if isinstance(error, HttpStatus) and error.status in (401, 403) and await self._with_new_address(slot):
             return
         self._publish(slot.given_up(error, self._loop.time()))
-        if not heard and await self._replaced(slot):
+        if await self._replaced(slot):
             return
-        slot.state = State.FAILED
         gone = isinstance(error, HttpStatus) and error.status in (404, 410)
         try:  # what the cache keeps is settled before the listener hears of it, and may leave
             if worthless or gone or slot.store.total == 0:
@@ -173,7 +211,9 @@ class Delivery:
         except StoreError:
             pass  # it is never taken for whole anyway
         finally:
-            slot.store.fail(error)
+            with self._lock:  # at once: who asks in between would be given a new slot, in the dying store or a new file
+                slot.state = State.FAILED
+                slot.store.fail(error)
 
     async def init_failed(self, section: InitSection, error: KitharaError) -> None:
         """Tell whoever waits for *section*, which *error* keeps away: to ask again where another variant stands in."""
@@ -200,7 +240,13 @@ class Delivery:
         if not slot.store.total:
             slot.state = State.PENDING
             return
-        fresh = await asyncio.to_thread(self._shelf.reopen, slot)
+        opening = asyncio.ensure_future(asyncio.to_thread(self._shelf.reopen, slot))
+        try:
+            fresh = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.gather(opening, return_exceptions=True)
+            self._shelf.discard(slot.key)  # nobody will fill the file that it has made
+            raise
         with self._lock:  # nobody had the old store; somebody may have taken it meanwhile
             old, slot.store = slot.store, fresh
             slot.state = State.PENDING
@@ -237,3 +283,15 @@ class Delivery:
             if variant in self._catalogue.timelines:
                 return variant
         return None
+
+
+def _begun(transfer: Transfer) -> float:
+    """When the bytes of *transfer* began to come, or to be waited for."""
+    return transfer.answered or transfer.begun or 0.0
+
+
+def _latency(transfer: Transfer) -> float:
+    """Seconds to the first byte of *transfer*, of the attempt that was answered; 0 of one that was not."""
+    if transfer.answered is None or transfer.asked is None:
+        return 0.0
+    return max(transfer.answered - transfer.asked, 0.0)

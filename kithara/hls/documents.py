@@ -90,8 +90,11 @@ class Documents:
         trust: Trust | None = None,
         variables: Mapping[str, str] | None = None,
         refresh: bool = False,
+        ask: bool = True,
     ) -> Listing:
         """The playlist at *url*, from the cache where it is called *name* unless *refresh* says to ask.
+
+        With *ask* False only from the cache.
 
         Only lists that cannot grow are cached. A cached one that does not parse is asked for again, once.
 
@@ -112,7 +115,7 @@ class Documents:
                 except HlsError:
                     if self._offline:
                         raise
-        if self._offline:
+        if self._offline or not ask:
             raise OfflineMiss("offline, and the playlist is not in the cache", url=url)
         try:
             document = await self._client.get(

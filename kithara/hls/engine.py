@@ -2,8 +2,7 @@
 
 The engine lives on the portal's loop; what decoders' threads call (`at`, `following`, `part`) only looks and notes,
 under one lock that is never held across an await. Every piece of time that is wanted has one `Slot`. A slot whose
-download is given up, before anybody was given a byte of it, is replaced; whoever waits in its store is told
-`Interrupted` and asks again.
+download is given up is replaced; whoever waits in its store is told `Interrupted` and asks again.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from .documents import Documents
 from .events import SegmentGivenUp
 from .fetcher import Fetcher
 from .ladder import HlsVariant
+from .listings import LONG_PATIENCE, Listings
 from .live import follow
 from .local import LocalTree
 from .model import MediaPlaylist
@@ -87,6 +87,7 @@ class Engine:
         self._publish = publish
         self._active: list[Slot] = []
         self._wish = Wish(options.variant)
+        self._listings = Listings(self.catalogue, self._blame)
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
         self._closed = False
@@ -100,6 +101,8 @@ class Engine:
         """
         if entry is not None:
             self.catalogue.adopt(entry)
+        elif self._wish.mode == "auto" and self._shelf.store is not None:
+            await self.catalogue.recall()
         timeline, choice = await self._load_first()
         options = self._options
         self.program = Program(
@@ -120,7 +123,8 @@ class Engine:
             self._shelf,
             self._publish,
             lock=self._lock,
-            have=self._load_or_blame,
+            have=self._have,
+            is_read=self._parts.reads,
         )
         self._tasks.append(self._loop.create_task(self._run()))
         if not timeline.playlist.ended:
@@ -133,7 +137,8 @@ class Engine:
             self._wish.settle()
         await self._fetcher.close()
         inits = list(self._shelf.inits.values())
-        tasks: list[asyncio.Task[Any] | None] = [*self._tasks, *self._errands, *self.catalogue.loading]
+        tasks: list[asyncio.Task[Any] | None] = [*self._tasks, *self._errands, *self._listings.tasks]
+        tasks += self.catalogue.loading
         tasks += [slot.task for slot in self._active] + [init.task for init in inits]
         running = [task for task in tasks if task is not None]
         for task in running:
@@ -153,23 +158,20 @@ class Engine:
             return list({id(slot): slot for slot in (*chain, *primers, *self._parts.slots.values())}.values())
 
     async def _load_first(self) -> tuple[Timeline, Choice]:
-        """The playlist to start with: of the variant wished for, else of the first that can be had."""
-        failures: list[KitharaError] = []
+        """The playlist to start with: of the variant wished for, else of one whose beginning the cache has, else of the
+        first that can be had.
+        """
         mode = self._wish.mode
         if mode != "auto" and mode >= len(self.variants):
             raise ValueError(f"variant {mode} of {len(self.variants)}")
-        order = self._choice(mode, TYPICAL).order()
-        for index in order:
-            try:
-                timeline = await self.catalogue.load(index)
-            except KitharaError as exc:
-                failures.append(exc)
-                continue
-            choice = self._choice(mode, timeline.playlist.target_duration)
-            for failed in order[: len(failures)]:
-                choice.block(failed, self._loop.time())
-            return timeline, choice
-        raise failures[0]
+        lists = self.catalogue.timelines
+        choice = self._choice(mode, TYPICAL)
+        here = choice.best_held([index for index, line in lists.items() if self._shelf.holds(line, index, 0)])
+        timeline, failures = await self._listings.first(sorted(choice.order(), key=lambda index: index != here))
+        choice = self._choice(mode, timeline.playlist.target_duration)
+        for failed in failures:
+            choice.block(failed, self._loop.time())
+        return timeline, choice
 
     def _choice(self, mode: Mode, duration: float) -> Choice:
         options = self._options
@@ -339,6 +341,11 @@ class Engine:
         """Start the most urgent download, one at a time, two where a listener waits. False when there is none."""
         for slot in sorted(self._slots(), key=lambda slot: (not slot.taken, slot.start)):
             if slot.state is State.PENDING:
+                if slot.store.status == "committed":
+                    slot.state = State.DONE
+                    continue
+                if any(slot.store is other.store for other in self._active):
+                    continue  # the listener and a reader of bytes want the same
                 hurried = slot.taken and not any(other.taken for other in self._active)
                 if not self._active or (hurried and len(self._active) < 2):
                     slot.state = State.ACTIVE
@@ -361,32 +368,35 @@ class Engine:
             return self.program.extend(tail) or self._parts.extend()
 
     async def _prepare(self, tail: Slot) -> None:
-        """Have the playlists that deciding what comes behind *tail* takes: of the best variant; at a gap, of all."""
+        """Have the playlists that deciding what comes behind *tail* takes: of the best variant; at a gap, of all.
+
+        Not at any price: while one keeps silent, the music goes on in those that are here.
+        """
         with self._lock:
-            wanted = [self.program.wish(tail)]
-            if self.program.is_before_gap(tail):
-                wanted += self.program.choice.available(self._loop.time())
-        for variant in wanted:
-            await self._load_or_blame(variant)
+            wished = self.program.wish(tail)
+            others = self.program.choice.available(self._loop.time()) if self.program.is_before_gap(tail) else []
+        if not self.program.is_loaded(wished):
+            await self._listings.have([wished])
+        if others := [variant for variant in others if not self.program.is_loaded(variant)]:
+            await self._listings.have(others, LONG_PATIENCE)
 
     def _load_ahead(self) -> None:
         """Begin to load the playlist of the variant that would be best now."""
         with self._lock:
             tail = self.program.tail
             wished = None if tail is None else self.program.wish(tail)
-        if wished is not None and not self.catalogue.is_fresh(wished):
-            self._send(self._load_or_blame(wished))
+        if wished is not None and not self.program.is_loaded(wished):
+            self._listings.begin(wished)
 
-    async def _load_or_blame(self, variant: int) -> None:
-        """Have the playlist of *variant*, or leave the variant alone for a while."""
-        if (tail := self.program.tail) is not None and variant == tail.variant:
-            return  # a live list that is heard is reloaded by its own clock
-        try:
-            await self.catalogue.load(variant)
-        except KitharaError as exc:
-            with self._lock:
-                self.program.choice.block(variant, self._loop.time())
-            self._publish(SegmentGivenUp(index=-1, variant=variant, error=exc))
+    async def _have(self, variant: int) -> None:
+        if not self.program.is_loaded(variant):
+            await self._listings.have([variant], LONG_PATIENCE)
+
+    def _blame(self, variant: int, error: KitharaError) -> None:
+        """The playlist of *variant* cannot be had, because of *error*: leave the variant alone for a while."""
+        with self._lock:
+            self.program.choice.block(variant, self._loop.time())
+        self._publish(SegmentGivenUp(index=-1, variant=variant, error=error))
 
     async def _bring(self, slot: Slot) -> None:
         """Fetch *slot* to its end, whatever that is."""

@@ -20,7 +20,7 @@ class HlsSegments:
 
     A read in a segment's store that raises `Interrupted` although nobody sought means that the segment is to come from
     another variant, and `WriterGone` that another process has begun its file anew: take it again with `segment_at` at
-    its start, or with `next` of the one before.
+    its start, or with `next` of the one before, and leave out what was read already: the other one may begin earlier.
 
     Attributes:
         session: What it belongs to; kept open as long as this lives.

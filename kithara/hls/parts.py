@@ -42,6 +42,10 @@ class Parts:
         else:
             self._open.pop((variant, index), None)
 
+    def reads(self, slot: Slot) -> bool:
+        """Whether a reader of bytes has, or is near to, what *slot* of the listener brings."""
+        return any(part.store is slot.store for part in self.slots.values())
+
     def prune(self) -> None:
         """Forget what no reader is near to."""
         for place in [place for place in self.slots if not self._is_near(*place)]:

@@ -66,8 +66,8 @@ class Program:
         """The slot that sounds at *seconds*, of a new epoch; None past the end. Begins a new chain there."""
         seconds = self._within_window(seconds)
         self.epoch += 1
-        here = next((slot for slot in self.chain if slot.start <= seconds < slot.stop), None)
-        if here is not None and here.usable:
+        here = next((slot for slot in self.chain if slot.sounds_at(seconds)), None)
+        if here is not None and here.usable and not self._is_idle(here):
             for slot in self.chain:
                 slot.taken = False
             place = self.chain.index(here)
@@ -80,6 +80,10 @@ class Program:
             return None
         self.chain = [new]
         return self._take(new)
+
+    def _is_idle(self, slot: Slot) -> bool:
+        """Whether *slot* is no more than an intent, for a buffer that a seek to it finds empty."""
+        return slot.state is State.PENDING and not (slot.store.total or slot.taken or slot.second or slot.excluded)
 
     def following(self, variant: int, index: int, stop: float) -> Slot | None:
         """The slot to hear after segment *index* of *variant*, which ends at *stop* seconds; None at the end.
@@ -125,17 +129,17 @@ class Program:
 
     def loaded(self) -> list[int]:
         """The variants to choose among whose playlists are here and fresh; never empty."""
-        wished = [
-            index
-            for index in self.choice.available(self._clock())
-            if self._catalogue.is_fresh(index) or (self.chain and index == self.chain[-1].variant)
-        ]
+        wished = [index for index in self.choice.available(self._clock()) if self.is_loaded(index)]
         return wished or list(self._catalogue.timelines)
+
+    def is_loaded(self, variant: int) -> bool:
+        """Whether the playlist of *variant* is here, and fresh; a live one that is heard is reloaded anyway."""
+        return self._catalogue.is_fresh(variant) or bool(self.chain and variant == self.chain[-1].variant)
 
     def wish(self, tail: Slot) -> int:
         """The variant that would be best behind *tail*, its playlist here or not."""
         allowed = self.choice.available(self._clock())
-        return self._advised(tail.variant, tail.index + 1, tail.stop, allowed) if allowed else tail.variant
+        return self._chosen(tail.variant, tail.index + 1, tail.stop, allowed) if allowed else tail.variant
 
     def is_before_gap(self, tail: Slot) -> bool:
         """Whether what comes behind *tail* in its own list is a gap."""
@@ -168,6 +172,16 @@ class Program:
         heard = taken[-1].start + taken[-1].segment.duration / 2 if taken else stop
         return max(0.0, stop - heard)
 
+    def left_of(self, slot: Slot, share: float) -> float:
+        """Seconds until whoever plays in real time is through with *slot*, of which *share* is here at least.
+
+        Of one that the listener has not come to: until it begins.
+        """
+        if not slot.taken or not share:
+            return self.ahead(slot.start)
+        duration = slot.segment.duration
+        return duration - min(share * duration, self._clock() - slot.taken_at)
+
     def make(self, variant: int, index: int) -> Slot:
         """A slot for segment *index* of *variant*."""
         timeline = self._catalogue.timelines[variant]
@@ -181,8 +195,10 @@ class Program:
         """Put a slot of *variant* where *slot* is. False when that cannot be."""
         if slot not in self.chain or variant not in self._catalogue.timelines:
             return False
-        index = self._catalogue.timelines[variant].boundary_near(slot.start)
+        since = min(slot.start, slot.since)
+        index = self._catalogue.timelines[variant].boundary_near(since)
         new = self._with_ticket(self.make(variant, index), slot.variant, reason)
+        new.since = since
         new.excluded = slot.excluded | {slot.variant}
         self.chain[self.chain.index(slot) :] = [new]
         slot.state = State.FAILED
@@ -218,6 +234,7 @@ class Program:
 
     def _take(self, slot: Slot) -> Slot:
         slot.taken = True
+        slot.taken_at = self._clock()
         self._heard = slot.variant
         del self.chain[: max(0, self.chain.index(slot) - 1)]
         if slot.ticket is not None:
@@ -239,9 +256,16 @@ class Program:
         return first if first in allowed else allowed[0]
 
     def _slot_at(self, seconds: float, last: int | None) -> Slot | None:
-        """A slot for *seconds*, of the best variant whose playlist is here."""
+        """A slot for *seconds*, of the best variant whose playlist is here: nothing is buffered there."""
         allowed = self.loaded()
-        variant = last if last in allowed else self._first_of(allowed)
+        places = {index: self._catalogue.timelines[index].index_at(seconds) for index in allowed}
+        held = self._best_held(places)
+        if held is not None:
+            variant = held
+        elif last is None or not self.choice.controller.estimator.count:
+            variant = self._first_of(allowed)
+        else:
+            variant = self._advised(last, self._catalogue.timelines[last].index_at(seconds), seconds, allowed, 0.0)
         timeline = self._catalogue.timelines[variant]
         if seconds >= timeline.stop and timeline.playlist.ended:
             return None
@@ -255,13 +279,14 @@ class Program:
         if index + 1 >= len(self._catalogue.timelines[variant]):
             return None
         allowed = self.loaded()
-        chosen = self._advised(variant, index + 1, stop, allowed)
+        chosen = self._chosen(variant, index + 1, stop, allowed)
         place = index + 1 if chosen == variant else self._catalogue.timelines[chosen].boundary_near(stop)
         chosen, place = self._around_gaps(chosen, place, stop, allowed)
         if place >= len(self._catalogue.timelines[chosen]):
             return None
         reason = "throughput" if self.choice.mode == "auto" else "manual"
         slot = self._with_ticket(self.make(chosen, place), variant, reason)
+        slot.since = stop
         if chosen != variant and (self._exact or not self._goes_on(variant, chosen)):
             slot.before = self._before(chosen, place)
         return slot
@@ -309,11 +334,37 @@ class Program:
         media = None if last is None else last.media
         return Slot(variant, index + 1, stop, segment, None, store, init, media, state=State.AWAITED)
 
-    def _advised(self, last: int, index: int, stop: float, allowed: list[int]) -> int:
+    def _chosen(self, last: int, index: int, stop: float, allowed: list[int]) -> int:
+        """The best of *allowed* to go on with as segment *index* of *last*, at *stop* seconds: what the cache has
+        is not fetched again in another variant.
+        """
+        timelines = self._catalogue.timelines
+        places = {
+            other: index if other == last else timelines[other].boundary_near(stop)
+            for other in allowed
+            if other in timelines
+        }
+        held = self._best_held(places)
+        return self._advised(last, index, stop, allowed, self.ahead(stop)) if held is None else held
+
+    def _best_held(self, places: dict[int, int]) -> int | None:
+        """The best variant of which the segment in *places* is in the cache, or None."""
+        if len(places) < 2:
+            return None
+        timelines = self._catalogue.timelines
+        return self.choice.best_held(
+            [
+                variant
+                for variant, index in places.items()
+                if index < len(timelines[variant]) and self._shelf.holds(timelines[variant], variant, index)
+            ]
+        )
+
+    def _advised(self, last: int, index: int, stop: float, allowed: list[int], buffer: float) -> int:
         playlist = self._catalogue.timelines[last].playlist
         count = len(playlist.segments) if playlist.ended else None
         return self.choice.best(
-            self.ahead(stop),
+            buffer,
             last=last,
             index=index,
             count=count,

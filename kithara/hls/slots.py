@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from dataclasses import dataclass, field
 
 from .._core.resource import MemoryResource, Resource
@@ -35,11 +36,12 @@ class Slot:
 
     Attributes:
         init: The store of its init section, or None.
-        taken: A listener has it.
+        taken: A listener has it, the last one since *taken_at* by the loop's clock.
         excluded: Variants that failed to give this piece of time already.
         ticket: The decision that put it here, where the variant changed.
         second: Its bytes were asked for once before, and were no good.
         before: The slot of the segment before it in its variant, where that is to prime a new decoder.
+        since: Second where what is heard before it ends, should that lie before its own start.
     """
 
     variant: int
@@ -56,6 +58,8 @@ class Slot:
     ticket: int | None = None
     second: bool = False
     before: Slot | None = None
+    since: float = math.inf
+    taken_at: float = 0.0
     task: asyncio.Task[None] | None = None
     transfer: Transfer | None = None
 
@@ -63,6 +67,10 @@ class Slot:
     def stop(self) -> float:
         """Second at which it ends."""
         return self.start + self.segment.duration
+
+    def sounds_at(self, seconds: float) -> bool:
+        """Whether it is what is to be heard at *seconds*."""
+        return min(self.start, self.since) <= seconds < self.stop
 
     @property
     def settled(self) -> bool:
@@ -150,6 +158,17 @@ class Shelf:
         if store.status == "committed":
             slot.state = State.DONE
         return slot
+
+    def holds(self, timeline: Timeline, variant: int, index: int) -> bool:
+        """Whether segment *index* of *timeline* is in the cache as a whole."""
+        segment = timeline.segment(index)
+        if self.store is None or segment.gap or timeline.playlist.kind == "live":
+            return False
+        key = self._key(segment_name(variant, segment), segment.uri)
+        try:
+            return key is not None and self.store.holds(key)
+        except StoreError:
+            return False
 
     def reopen(self, slot: Slot) -> Resource:
         """A new store for the same segment, because what came into the old one was no good."""

@@ -36,9 +36,10 @@ class Transfer:
     """Brings *url*, or ``[start, stop)`` of it, into *store*, and has it committed by *commit*.
 
     Attributes:
-        received: Bytes that came over the network.
-        asked: When the first request was sent, by the loop's clock; None before.
-        answered: When its headers came; None before.
+        received: Bytes that came over the network; of a local file none do.
+        begun: When the network was asked first, by the loop's clock; None before.
+        asked: When it was asked last before it answered: what an attempt that failed took is no latency.
+        answered: When the headers came; None before.
         ended: When the last byte came; None before.
         arrived: Called then, before anybody can have read that byte.
     """
@@ -58,6 +59,7 @@ class Transfer:
         commit: Callable[[Resource], Awaitable[None]],
     ) -> None:
         self.received: int = 0
+        self.begun: float | None = None
         self.asked: float | None = None
         self.answered: float | None = None
         self.ended: float | None = None
@@ -78,6 +80,11 @@ class Transfer:
         self._head: bytes | None = b""
         self._representation: Representation | None = None
         self._clock = asyncio.get_running_loop().time
+
+    @property
+    def missing(self) -> int | None:
+        """Bytes that must still come, where that is known."""
+        return None if self.expected is None else self.expected - self._position
 
     @property
     def expected(self) -> int | None:
@@ -142,14 +149,12 @@ class Transfer:
 
     async def _read(self) -> None:
         """Bring a local file, or the range of it that is asked for."""
-        self.asked = self.answered = self._clock()
         while True:
             at = self._start + self._position
             size = PIECE if self._stop is None else min(PIECE, self._stop - at)
             piece = await read_local(self._local, self._url, at, size) if size else b""
             if not piece:
                 break
-            self.received += len(piece)
             self._position += len(piece)
             self._accept(piece)
         if self._stop is not None and self._position < self._stop - self._start:
@@ -181,9 +186,9 @@ class Transfer:
     async def _exchange(self, backoff: Backoff) -> bool:
         """One request; True when the end of a body of unknown length was seen."""
         wanted = self._start + self._position
-        asked = self._clock()
-        if self.asked is None:
-            self.asked = asked
+        if self.answered is None:
+            self.asked = self._clock()
+            self.begun = self.begun or self.asked
         async with self._client.stream(
             self._url,
             wanted,

@@ -714,3 +714,18 @@ def test_what_is_being_fetched_into_memory_is_not_evicted_before_its_reader_come
         fetched.retire()
         other.write_at(0, DATA[:50_000])
         assert not fetched.on_disk
+
+
+def test_what_is_whole_is_held_and_nothing_is_made_by_asking(store):
+    before = ids(store)
+    assert not store.holds(KEY)
+    assert before == ids(store)
+    resource = store.open_streaming(KEY)
+    resource.describe(Validators(total=len(DATA)))
+    resource.write_at(0, DATA[:10])
+    assert not store.holds(KEY)
+    resource.write_at(10, DATA[10:])
+    resource.commit()
+    assert store.holds(KEY)
+    store.remove_resource(KEY)
+    assert not store.holds(KEY)

@@ -91,11 +91,14 @@ async def test_byte_ranges_tell_the_controller_the_sizes_of_what_comes(monkeypat
         return choose(self, *args, **facts)
 
     monkeypatch.setattr(Controller, "choose", listening)
-    async with HlsSource.open(tree.master) as session:
-        for variant in range(3):
-            await portal().arun(session._engine.catalogue.load(variant))
-        async for _ in session.segments():
-            pass
+    with FaultServer() as server:
+        for path in tree.folder.rglob("*.m*"):
+            server.serve(f"/{path.relative_to(tree.folder)}", path.read_bytes())
+        async with HlsSource.open(server.url("/master.m3u8")) as session:
+            for variant in range(3):
+                await portal().arun(session._engine.catalogue.load(variant))
+            async for _ in session.segments():
+                pass
         lists = [timeline.playlist.segments for _, timeline in sorted(session._engine.catalogue.timelines.items())]
     sizes = [
         [stop - start for start, stop in (segment.byterange for segment in row)] for row in zip(*lists, strict=True)

@@ -1,0 +1,181 @@
+"""Which variant is heard: after a seek, from the cache, and what is learned of the network and what is not."""
+
+import asyncio
+
+import pytest
+from support.faultserver import FaultServer, head, send
+from support.hlsorigin import COUNT, RATES, Origin, options, packet, played
+from support.waiting import eventually
+
+from kithara._core.resource import MemoryResource
+from kithara.abr import AbrOptions
+from kithara.assets import AssetStore
+from kithara.hls import HlsSource, SegmentLoaded
+from kithara.hls.slots import State
+from kithara.hls.transfer import Transfer
+from kithara.net import HttpClient, HttpOptions
+
+
+@pytest.fixture
+def server():
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def store(tmp_path):
+    with AssetStore(tmp_path / "cache") as store:
+        yield store
+
+
+async def at_rest(session):
+    """Wait until everything that is wanted is here."""
+    engine = session._engine
+
+    def rests():
+        return not engine._active and all(slot.state is State.DONE for slot in engine.program.chain)
+
+    await asyncio.to_thread(eventually, rests)
+
+
+def slow_down(session):
+    """Let the controller believe that the link has become slow, for good."""
+    with session._engine._lock:
+        for _ in range(20):
+            session._engine.program.choice.feed(16_000, 2.0, 0.2, variant=1, aborted=False)
+
+
+async def climbed(session, segments):
+    """Listen until the upper variant is heard; what is fetched then is all here."""
+    async for segment in segments:
+        if segment.variant == 1:
+            break
+    await at_rest(session)
+
+
+async def test_after_a_seek_to_what_is_not_here_the_variant_is_chosen_for_an_empty_buffer(server, store):
+    origin = Origin(server, count=30)
+    async with HlsSource.open(origin.url, options(look_ahead=6.0), store) as session:
+        segments = session.segments()
+        await climbed(session, segments)
+        slow_down(session)
+        await session.seek(50.0)
+        segment = await anext(segments)
+        assert (25, 0) == (segment.index, segment.variant)
+        await segments.aclose()
+    assert 0 == origin.asked("/1-25.ts")
+
+
+@pytest.mark.parametrize("kind", ["pinned", "capped"])
+async def test_after_a_seek_the_listeners_wish_holds(server, store, kind):
+    origin = Origin(server, count=30)
+    wish = {"variant": 1} if kind == "pinned" else {"abr": AbrOptions(max_bandwidth=RATES[0])}
+    async with HlsSource.open(origin.url, options(look_ahead=4.0, **wish), store) as session:
+        segments = session.segments()
+        wished = (await anext(segments)).variant
+        await at_rest(session)
+        if kind == "pinned":
+            slow_down(session)
+        await session.seek(50.0)
+        assert (25, wished) == ((segment := await anext(segments)).index, segment.variant)
+        await segments.aclose()
+    assert (kind == "pinned") == bool(wished)
+
+
+async def test_what_the_cache_has_at_the_place_of_a_seek_is_not_fetched_again_in_another_variant(server, store):
+    origin = Origin(server, count=30)
+    async with HlsSource.open(origin.url, options(variant=1, look_ahead=0.1), store) as session:
+        segments = session.segments()
+        await session.seek(50.0)
+        assert 25 == (await anext(segments)).index
+        await at_rest(session)
+        await segments.aclose()
+    async with HlsSource.open(origin.url, options(look_ahead=0.1), store) as session:
+        segments = session.segments()
+        assert 0 == (await anext(segments)).variant
+        await at_rest(session)
+        slow_down(session)
+        await session.seek(50.0)
+        segment = await anext(segments)
+        assert (25, 1) == (segment.index, segment.variant)
+        await segments.aclose()
+    assert (0, 1) == (origin.asked("/0-25.ts"), origin.asked("/1-25.ts"))
+
+
+async def test_under_the_cap_the_cache_does_not_choose_what_is_above_it(server, store):
+    origin = Origin(server)
+    async with HlsSource.open(origin.url, options(variant=1), store) as session:
+        await played(session)
+    async with HlsSource.open(origin.url, options(abr=AbrOptions(max_bandwidth=RATES[0])), store) as session:
+        assert {0} == {variant for _, variant, _ in await played(session)}
+
+
+@pytest.mark.parametrize("offline", [False, True], ids=["online", "offline"])
+async def test_a_second_play_that_climbed_the_first_time_asks_for_nothing(server, store, offline):
+    origin = Origin(server, count=12)
+    async with HlsSource.open(origin.url, options(look_ahead=6.0), store) as session:
+        first = await played(session)
+        await at_rest(session)
+    assert {0, 1} == {variant for _, variant, _ in first}
+    asked = len(server.requests)
+    async with HlsSource.open(origin.url, options(look_ahead=6.0), store, offline=offline) as session:
+        assert first == await played(session)
+        assert 0 == session._engine.program.choice.controller.estimator.count
+    assert asked == len(server.requests)
+
+
+async def test_what_was_pinned_the_first_time_is_heard_the_second_time_without_a_request(server, store):
+    origin = Origin(server)
+    async with HlsSource.open(origin.url, options(variant=1), store) as session:
+        first = await played(session)
+        await at_rest(session)
+    asked = len(server.requests)
+    async with HlsSource.open(origin.url, options(), store) as session:
+        assert first == await played(session)
+    assert asked == len(server.requests)
+
+
+async def test_the_best_of_several_that_the_cache_has_is_heard(server, store):
+    origin = Origin(server)
+    for variant in (1, 0):
+        async with HlsSource.open(origin.url, options(variant=variant), store) as session:
+            await played(session)
+            await at_rest(session)
+    async with HlsSource.open(origin.url, options(), store) as session:
+        assert [1] * COUNT == [variant for _, variant, _ in await played(session)]
+
+
+async def test_latency_is_that_of_the_attempt_that_was_answered(server):
+    body = packet(0, 0, RATES[0])
+    server.on("/a.ts", head(503, {"Content-Length": 0}))
+    server.on("/a.ts", head(200, {"Content-Length": len(body)}), send(body))
+    store = MemoryResource()
+
+    async def commit(resource):
+        resource.commit()
+
+    async with HttpClient(HttpOptions(retries=2)) as client:
+        transfer = Transfer(client, server.url("/a.ts"), store, commit=commit)
+        await transfer.run()
+    refused, answered = server.requests
+    assert transfer.begun < refused.started < transfer.asked < answered.started < transfer.answered
+
+
+async def test_what_comes_from_this_machine_says_nothing_about_the_network(server, tmp_path):
+    origin = Origin(server, count=4)
+    for path in ("master.m3u8", "v0.m3u8", "v1.m3u8", *(f"{v}-{n}.ts" for v in range(2) for n in range(4))):
+        (tmp_path / path).write_bytes(server._scripts[f"/{path}"][0][0].data)
+    async with HlsSource.open(tmp_path / "master.m3u8", options(variant="auto")) as session:
+        events = session.events()
+        segments = session.segments()
+        assert 1 == (await anext(segments)).variant  # at its best from the start
+        session.set_variant(0)
+        await asyncio.to_thread(eventually, lambda: 0 in session._engine.catalogue.timelines)
+        assert 0 == (await anext(segments)).variant
+        session.set_variant("auto")
+        assert [1, 1] == [segment.variant async for segment in segments]
+        assert 0 == session._engine.program.choice.controller.estimator.count
+    loaded = [event async for event in events if isinstance(event, SegmentLoaded)]
+    assert 4 <= len(loaded)
+    assert all(event.cached and event.size == len(packet(0, 0, RATES[event.variant])) for event in loaded)
+    assert [] == origin.server.requests
