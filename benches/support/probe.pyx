@@ -98,16 +98,19 @@ cdef class Bell:
         return rung
 
 
-def woken(SyncReader reader, int64_t[::1] rung) -> float:
-    """Read one byte that is not here yet; ns from the time in rung[0], taken before the write, to here."""
+def write(store, int64_t offset, data) -> int:
+    """The monotonic time in ns just before ``store.write_at(offset, data)``, which is done."""
+    write_at = store.write_at
+    cdef int64_t began = kt_now()
+    write_at(offset, data)
+    return began
+
+
+def woken(SyncReader reader) -> int:
+    """Read one byte that is not here yet; the monotonic time in ns when it has come."""
     cdef char byte
     cdef int64_t now
     with nogil:
         reader.read_into(&byte, 1)
         now = kt_now()
-    return now - rung[0]
-
-
-def clock() -> int:
-    """The monotonic clock in ns."""
-    return kt_now()
+    return now

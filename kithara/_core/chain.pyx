@@ -435,10 +435,12 @@ cdef class Chain(Store):
         int64_t deadline,
         Level *level,
         int64_t epoch,
+        int64_t *until,
     ) noexcept nogil:
-        cdef int64_t at = start, base = 0, length = 0, index, local, until = 0, low, limit, want
+        cdef int64_t at = start, base = 0, length = 0, index, local, here = 0, low, limit, want
         cdef Outcome outcome = self.check()
         cdef Waiter waiter
+        until[0] = start
         if outcome != READY:
             return outcome
         if level == NULL:
@@ -462,19 +464,21 @@ cdef class Chain(Store):
             if length >= 0:
                 limit = min(stop - base, length)
                 outcome = (<Store>self.pieces[index].store).wait(
-                    local, limit, min(low, local), min(want, length), deadline, level, epoch
+                    local, limit, min(low, local), min(want, length), deadline, level, epoch, &here
                 )
                 if outcome == READY:
                     at = base + limit
                 elif outcome == ENDED:
                     outcome = FAILED  # shorter than it was said to be
             else:  # what lies between is asked for too: maybe only that tells where this part ends
-                outcome = (<Store>self.pieces[index].store).glance(local, stop - base, &until)
+                outcome = (<Store>self.pieces[index].store).glance(local, stop - base, &here)
                 if outcome == MISSING:
-                    until = max(until, local)
-                    outcome = (<Store>self.pieces[index].store).wait(until, until + 1, 0, want, deadline, level, epoch)
+                    local = max(here, local)
+                    outcome = (<Store>self.pieces[index].store).wait(
+                        local, local + 1, 0, want, deadline, level, epoch, &here
+                    )
                 elif outcome == READY:
-                    at = min(stop, base + until)
+                    at = min(stop, base + here)
                 if outcome == ENDED:
                     outcome = READY  # its length is known by now
             self.unuse(index)

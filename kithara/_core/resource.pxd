@@ -13,6 +13,7 @@ cdef class Resource(Store):
     # copy looks at it once more when it has its bytes.
     cdef int64_t capacity  # atomic; 0: everything is kept
     cdef int64_t passed  # atomic
+    cdef bint prompt  # a write never waits for a disk
 
     cdef int publish(self, int64_t start, int64_t stop) noexcept nogil
     cdef int place(self, int64_t offset, const char *data, int64_t size) noexcept nogil  # 0, or an errno

@@ -7,6 +7,7 @@ refused, the first terminal state stays, and what is here stays readable after f
 import errno
 import os
 
+cimport cython
 from libc.errno cimport EINTR, ENOMEM, errno as c_errno
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
@@ -77,6 +78,7 @@ cdef enum:
     OUT_OF_ORDER = -1001
     MAX_RUNS = 16384
     BLOCK = 1 << 16  # of a MemoryResource
+    KEEP_BELOW = 1 << 14  # a write of so little that meets no disk keeps the GIL, as a small read does
 
 # A cached file is looked at (0.3 us) at the latest after this many bytes or this long, and before an end is answered.
 cdef int64_t CHECK_BYTES = 256 << 10
@@ -117,6 +119,7 @@ cdef class Resource(Store):
             raise ValueError(f"there are bytes beyond the length {length}")
         self.changed()
 
+    @cython.binding(False)
     def write_at(self, int64_t offset, data) -> int:
         """Write *data* (any bytes-like) at *offset* and publish it; what is here already is left as it is.
 
@@ -138,8 +141,11 @@ cdef class Resource(Store):
             if not 0 <= offset <= KT_MAX_OFFSET or 0 <= length < offset + view.len:
                 raise ValueError(f"{view.len} bytes at {offset} are not inside a resource of length {length}")
             stop = offset + view.len
-            with nogil:
+            if self.prompt and view.len < KEEP_BELOW:
                 failed = self._write(offset, <const char *>view.buf, view.len, &written)
+            else:
+                with nogil:
+                    failed = self._write(offset, <const char *>view.buf, view.len, &written)
         finally:
             PyBuffer_Release(&view)
         if failed:
@@ -153,12 +159,11 @@ cdef class Resource(Store):
         cdef int64_t position = offset, stop = offset + size, start = 0, end = 0
         cdef Outcome outcome = self.check()
         cdef int failed = 0, slot
+        cdef bint awaited = False
         if outcome != READY:
             return -<int>outcome
-        while True:
-            kt_lock(&self.monitor)
-            if not self.claimed.gap(position, stop, &start, &end):
-                break
+        kt_lock(&self.monitor)
+        while position < stop and self.claimed.gap(position, stop, &start, &end):
             if kt_load(&self.state) != ACTIVE:
                 failed = -<int>CANCELLED if kt_load(&self.state) == CANCELLED_FOR_GOOD else -<int>FAILED
                 break
@@ -172,6 +177,8 @@ cdef class Resource(Store):
             if self.capacity and end - self.capacity > self.passed:
                 kt_store(&self.passed, end - self.capacity)
             kt_unlock(&self.monitor)
+            if awaited:
+                kt_broadcast(&self.monitor)
             failed = self.place(start, data + (start - offset), end - start)
             kt_lock(&self.monitor)
             if not failed and self.publish(start, end):
@@ -181,13 +188,13 @@ cdef class Resource(Store):
                 break
             written[0] += end - start
             position = end
-            if self.first_waiter != NULL:
-                kt_broadcast(&self.monitor)
-            kt_unlock(&self.monitor)
+            awaited = self.first_waiter != NULL
         for slot in range(2):
             if offset <= self.transfers[slot].at < stop and self.transfers[slot].at < self.transfers[slot].stop:
                 self.transfers[slot].at = position if failed else stop
         kt_unlock(&self.monitor)
+        if awaited:  # with nothing held, or whoever wakes would have to wait for that
+            kt_broadcast(&self.monitor)
         return failed
 
     cdef int _refuse(self, int failed, int64_t offset, int64_t stop) except -1:
@@ -608,6 +615,7 @@ cdef class MemoryResource(Resource):
 
     def __init__(self, length=None, *, limit=None):
         self.limit = -1 if limit is None else limit
+        self.prompt = True
         if length is not None:
             self.set_length(length)
 

@@ -119,7 +119,8 @@ cdef class Store:
         int64_t deadline,
         Level *level,
         int64_t epoch,
-    ) noexcept nogil
+        int64_t *until,
+    ) noexcept nogil  # READY: what is here goes to `until` at least, unless that is left at start
     cdef void enter(self, Waiter *waiter) noexcept nogil
     cdef void leave(self, Waiter *waiter) noexcept nogil
     cdef bint attach(self, Cursor *cursor) noexcept nogil  # False: a single store has its reader

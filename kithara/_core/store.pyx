@@ -126,7 +126,7 @@ cdef class Store:
         outcome = self.glance(start, stop, &until)
         if outcome == MISSING:
             with nogil:
-                outcome = self.wait(start, stop, start, rounded(start, stop), deadline, NULL, 0)
+                outcome = self.wait(start, stop, start, rounded(start, stop), deadline, NULL, 0, &until)
         if outcome == READY:
             return WaitOutcome.READY
         if outcome == ENDED:
@@ -447,19 +447,20 @@ cdef class Store:
         int64_t deadline,
         Level *level,
         int64_t epoch,
+        int64_t *until,
     ) noexcept nogil:
         """Wait until [start, stop) is here or cannot come; [want_start, want_stop) is what is asked of the producer."""
         cdef Waiter waiter
         cdef Outcome outcome = self.check()
-        cdef int64_t until = start
         cdef int64_t now, pause, missing = 0, missing_stop = 0
         cdef bint main_thread, told = False
+        until[0] = start
         if outcome != READY:
             return outcome
         if start >= stop:
             return READY
         kt_lock(&self.monitor)
-        outcome = self.look(start, stop, &until)
+        outcome = self.look(start, stop, until)
         if outcome == MISSING and self.producer_thread == kt_thread():
             outcome = DEADLOCK if deadline > kt_now() else TIMED_OUT  # to look is allowed
         if outcome != MISSING:
@@ -485,7 +486,7 @@ cdef class Store:
                 break
             if self.signalled and kt_now() - self.told_at >= OTHER_SLICE:
                 self.signalled = 0
-            missing = until
+            missing = until[0]
             if want_start < start:
                 self.hole(want_start, waiter.stop, &missing, &missing_stop)
             if not told and self.must_tell(missing):
@@ -493,7 +494,7 @@ cdef class Store:
                 self.tell()
                 kt_lock(&self.monitor)
                 told = True  # once a round, and look at everything again: it may have come while nothing was held
-                outcome = self.look(start, stop, &until)
+                outcome = self.look(start, stop, until)
                 continue
             told = False
             now = kt_now()
@@ -501,13 +502,13 @@ cdef class Store:
                 outcome = TIMED_OUT
                 break
             kt_wait_until(&self.monitor, min(deadline, now + pause))
-            outcome = self.look(start, stop, &until)
+            outcome = self.look(start, stop, until)
             if outcome == MISSING and main_thread:
                 kt_unlock(&self.monitor)
                 outcome = signalled()
                 kt_lock(&self.monitor)
                 if outcome == READY:
-                    outcome = self.look(start, stop, &until)
+                    outcome = self.look(start, stop, until)
         self.leave(&waiter)
         kt_unlock(&self.monitor)
         return outcome
