@@ -18,6 +18,7 @@ from .._core.resource import MemoryResource, Resource
 from ..errors import EmptyBody, KitharaError, NoSpace
 from ..events import Progress, Resumed, Retrying
 from ..net import Backoff
+from ..net.prompt import Prompt
 from ..storage import StreamingResource
 from .schedule import Schedule
 from .transfer import ENDLESS, Body, Fetch, Need, Transfer
@@ -64,6 +65,8 @@ class Filler(Schedule):
         prove: Says, given the last missing byte and its offset, whether the whole is what it should be, by raising;
             called in a worker thread. While the filler is `sealed`, nobody gets that byte before.
         failing: Awaited with the error before those who wait are told of it: what is to be gone then is gone.
+        ask: Sends the request for a range at once, where that can be.
+        alike: Is called before the bytes of its answer are stored, which is like those before.
         outgrown: Awaited once when a body without a length has passed `UNBOUNDED`, has filled what room there is, or
             says that it has no end: whether only its last bytes are kept from now on.
         learned: Is called when another process was found to have learned something about the resource.
@@ -86,6 +89,8 @@ class Filler(Schedule):
         finish: Callable[[], None] | None = None,
         prove: Callable[[int, bytes], None] = lambda offset, last: None,
         failing: Callable[[BaseException], Awaitable[None]] | None = None,
+        ask: Callable[[int, int], Prompt | None] = lambda start, stop: None,
+        alike: Callable[[int, int], None] = lambda start, stop: None,
         outgrown: Callable[[], Awaitable[bool]] | None = None,
         learned: Callable[[], None] = lambda: None,
     ) -> None:
@@ -101,6 +106,8 @@ class Filler(Schedule):
         self._finish = finish or store.commit
         self._prove = prove
         self._failing = failing
+        self._ask = ask
+        self._alike = alike
         self._outgrown = outgrown
         self._backoff = Backoff(retries)
         self._over: asyncio.Future[BaseException | None] = self._loop.create_future()
@@ -133,7 +140,7 @@ class Filler(Schedule):
     async def _end_transfers(self) -> None:
         tasks = list(self._tasks)
         for transfer in list(self._transfers):
-            transfer.task.cancel()
+            transfer.end()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _commit(self) -> None:
@@ -211,6 +218,31 @@ class Filler(Schedule):
 
     # ── one request ──────────────────────────────────────────────────────────────────────────
 
+    def _send(self, transfer: Transfer) -> None:
+        if not transfer.in_order and not self.sealed:
+            transfer.prompt = self._ask(transfer.start, transfer.stop)
+        if transfer.prompt is None:
+            super()._send(transfer)
+        else:
+            transfer.prompt.listen(_Asked(self, transfer))
+
+    def _take_whole(self, transfer: Transfer, piece: memoryview) -> None:
+        """As `_bring`, with the answer here, as it was expected."""
+        try:
+            self._alike(transfer.start, transfer.start + len(piece))
+            self._answer_came(transfer)
+            transfer.call_at = ENDLESS  # the look at the end is soon enough
+            self._take(transfer, piece)
+        except KitharaError as exc:
+            if self._forget(transfer):
+                self._on_failure(exc)
+        except Exception as exc:
+            self._end(exc)  # a mistake of ours; it must not leave readers waiting
+        self._forget(transfer)
+        if self._shared is not None:
+            self._shared.tell()
+        self.look()
+
     async def _bring(self, transfer: Transfer) -> None:
         try:
             await self._exchange(transfer)
@@ -225,11 +257,10 @@ class Filler(Schedule):
 
     async def _exchange(self, transfer: Transfer) -> None:
         stop = None if transfer.stop == ENDLESS else transfer.stop
-        async with self._fetch(transfer.start, stop, priority=lambda: transfer.need) as body:
+        async with self._fetch(transfer.start, stop, priority=lambda: transfer.need, prompt=transfer.prompt) as body:
             await self._answered(body)
             if body.endless:
                 await self._outgrow(BROADCAST)
-            transfer.answered = self._last_byte = self._loop.time()
             self.ranges: bool = body.ranges
             if transfer.in_order or not body.ranges or body.start != transfer.start:
                 transfer.in_order = True
@@ -239,9 +270,7 @@ class Filler(Schedule):
                 self.store.transfer(transfer.slot, transfer.at, transfer.stop)
             elif body.stop is not None:
                 transfer.stop = min(transfer.stop, body.stop)
-            if self._broken:
-                self._broken = False
-                self._publish(Resumed(offset=transfer.start))
+            self._answer_came(transfer)
             await self._receive(transfer, body)
             if body.stop is None and transfer.in_order:
                 if transfer.tail:
@@ -253,6 +282,12 @@ class Filler(Schedule):
                 if self.store.length is None:
                     self.store.set_length(transfer.at)
 
+    def _answer_came(self, transfer: Transfer) -> None:
+        transfer.answered = self._last_byte = self._loop.time()
+        if self._broken:
+            self._broken = False
+            self._publish(Resumed(offset=transfer.start))
+
     async def _receive(self, transfer: Transfer, body: Body) -> None:
         if not transfer.in_order and not self.sealed:
             left = b""
@@ -262,7 +297,7 @@ class Filler(Schedule):
                 if self.sealed:  # meanwhile; what comes now may have to wait
                     left = bytes(piece)
                     return False
-                return self._take(transfer, body, piece)
+                return self._take(transfer, piece) or body.stop == transfer.stop  # else a waiter cut it short
 
             await body.pour(take)
             if not left or not await self._take_care(transfer, body, left):
@@ -280,16 +315,16 @@ class Filler(Schedule):
         if self.sealed or transfer.tail:
             chunk = await self._withhold(transfer, chunk)
         try:
-            return self._take(transfer, body, chunk)
+            return self._take(transfer, chunk) or body.stop == transfer.stop
         except NoSpace:  # a cache in memory has a limit that is none for what is not kept; a full disk is full
             limited = isinstance(self.store, MemoryResource) and transfer.in_order
             if not limited or not await self._outgrow(0):
                 raise
             await self._check_bounds(transfer, len(chunk))
-            return self._take(transfer, body, chunk)
+            return self._take(transfer, chunk) or body.stop == transfer.stop
 
-    def _take(self, transfer: Transfer, body: Body, piece: bytes | memoryview) -> bool:
-        """Store *piece*; whether more of *body* is of use."""
+    def _take(self, transfer: Transfer, piece: bytes | memoryview) -> bool:
+        """Store *piece*; whether more is to come."""
         store = self.store
         if len(piece) > transfer.left:
             piece = piece[: transfer.left]
@@ -306,7 +341,7 @@ class Filler(Schedule):
         if transfer.at >= transfer.call_at:
             transfer.call_at = ENDLESS
             self.look()
-        return transfer.at < transfer.stop or body.stop == transfer.stop  # or cut short by a waiter further ahead
+        return transfer.at < transfer.stop
 
     async def _withhold(self, transfer: Transfer, chunk: bytes) -> bytes:
         """What of *chunk* may be given out now: not the last byte that is missing, before the whole is proven."""
@@ -419,3 +454,23 @@ class Filler(Schedule):
             rate = (total - received) / (now - then) if then else 0.0
             self._told = (now, total)
             self._publish(Progress(received=total, length=self.store.length, rate=rate))
+
+
+class _Asked:
+    """Who a prompt tells what became of *transfer*."""
+
+    __slots__ = ("_filler", "_transfer")
+
+    def __init__(self, filler: Filler, transfer: Transfer) -> None:
+        self._filler = filler
+        self._transfer = transfer
+
+    @property
+    def is_ready(self) -> bool:
+        return not self._filler.sealed
+
+    def whole(self, body: memoryview) -> None:
+        self._filler._take_whole(self._transfer, body)
+
+    def other(self) -> None:
+        Schedule._send(self._filler, self._transfer)

@@ -151,7 +151,7 @@ class Schedule:
                 self._drop(transfer)
 
     def _drop(self, transfer: Transfer) -> None:
-        transfer.task.cancel()
+        transfer.end()
         self._forget(transfer)
 
     def _serve(self, start: int, stop: int, need: Need, now: float) -> None:
@@ -225,6 +225,10 @@ class Schedule:
         transfer = Transfer(slot, start, stop, need, now, in_order)
         self._transfers.append(transfer)
         self.store.transfer(slot, start, stop)
+        self._send(transfer)
+
+    def _send(self, transfer: Transfer) -> None:
+        """Have *transfer* brought."""
         transfer.task = self._loop.create_task(self._bring(transfer))
         self._tasks.add(transfer.task)
         transfer.task.add_done_callback(self._ended)

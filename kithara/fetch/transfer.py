@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..net.prompt import Prompt
+
 QUANTUM = 16 << 10
 """The least that a request asks for, unless a planner says less."""
 
@@ -32,11 +34,11 @@ class Body(Protocol):
 class Fetch(Protocol):
     """Asks the origin for ``[start, stop)``: one attempt.
 
-    *priority* is asked when connections are few: who answers the smallest goes first.
+    *priority* is asked when connections are few: who answers the smallest goes first. A *prompt* is the request, sent.
     """
 
     def __call__(
-        self, start: int, stop: int | None, *, priority: Callable[[], int]
+        self, start: int, stop: int | None, *, priority: Callable[[], int], prompt: Prompt | None
     ) -> AbstractAsyncContextManager[Body]: ...
 
 
@@ -68,10 +70,18 @@ class Transfer:
     answered: float | None = None
     tail: bytes = b""  # the last byte that came, which is not given out yet
     call_at: int = ENDLESS  # look again when `at` gets here: the next request is due
-    task: asyncio.Task[None] = field(init=False)
+    prompt: Prompt | None = None  # sent, and nobody waits for the answer yet
+    task: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         self.at = self.start
+
+    def end(self) -> None:
+        """Want no more of it."""
+        if self.prompt is not None:
+            self.prompt.drop()
+        if self.task is not None:
+            self.task.cancel()
 
     @property
     def left(self) -> int:

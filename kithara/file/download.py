@@ -26,6 +26,7 @@ from ..events import Committed, EventBus, Failed, PhaseChanged, Response
 from ..fetch import QUANTUM, Filler
 from ..media import MediaInfo, from_content_type, from_suffix, sniff
 from ..net import HttpClient, RangedBody, Representation
+from ..net.prompt import Prompt
 from ..storage.memory import AnyStreaming
 from .holdings import agreed, held, prove, validators
 from .options import FileOptions
@@ -173,6 +174,8 @@ class Download:
             finish=self._finish,
             prove=self._prove,
             failing=self._failing,
+            ask=self._ask,
+            alike=self._alike,
             outgrown=self._outgrown,
             learned=self._learned,
         )
@@ -286,7 +289,7 @@ class Download:
     # ── what the filler asks ─────────────────────────────────────────────────────────────────
 
     def _fetch(
-        self, start: int, stop: int | None, *, priority: Callable[[], int]
+        self, start: int, stop: int | None, *, priority: Callable[[], int], prompt: Prompt | None
     ) -> AbstractAsyncContextManager[RangedBody]:
         return self.client.stream(
             self.request.url,
@@ -295,7 +298,16 @@ class Download:
             headers=self.request.headers,
             representation=self.representation,
             priority=priority,
+            prompt=prompt,
         )
+
+    def _ask(self, start: int, stop: int) -> Prompt | None:
+        return self.client.prompt(
+            self.request.url, start, stop, headers=self.request.headers, representation=self.representation
+        )
+
+    def _alike(self, start: int, stop: int) -> None:
+        self.publish(Response(status=206, length=self.representation.total, ranges=True, start=start, stop=stop))
 
     async def _answered(self, body: RangedBody) -> None:
         told = body.representation

@@ -15,12 +15,13 @@ from .policy import IsPrivate, Origin, Target, Trust, follow
 if TYPE_CHECKING:
     from .exchange import Answer
     from .pool import Pool
+    from .prompt import Prompt
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"kithara/{__version__}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """What stays the same through the redirects and repeats of a call.
 
@@ -82,8 +83,11 @@ async def arrive(
     options: HttpOptions,
     is_private: IsPrivate,
     method: str = "GET",
+    prompt: Prompt | None = None,
 ) -> Arrived:
     """Send the request of *call* with the headers *wanted*, and follow its redirects as far as the rules allow.
+
+    A *prompt* is the first request, sent already.
 
     Raises `RedirectRejected`, `PolicyDenied`, `ProtocolViolation` and what `Pool.send` raises.
     """
@@ -98,7 +102,9 @@ async def arrive(
             guarded=options.allow_private is False or (options.allow_private is None and not private),
             until=call.until,
             operation=call.operation,
+            prompt=prompt,
         )
+        prompt = None
         peer = answer.peer if options.proxy is None else target.address
         private = peer is not None and is_private(peer)
         if answer.status not in _REDIRECTS:

@@ -28,7 +28,7 @@ from .headers import (
     Representation,
     checked,
     checked_value,
-    format_range,
+    range_headers,
     representation_of,
 )
 from .log import logger
@@ -40,6 +40,7 @@ from .slots import Priority, Slot
 if TYPE_CHECKING:
     from .exchange import Answer
     from .pool import Pool
+    from .prompt import Prompt
 
 _log = logger("net")
 
@@ -143,6 +144,7 @@ class HttpClient:
         representation: Representation | None = None,
         priority: Priority = 0,
         trust: Trust | None = None,
+        prompt: Prompt | None = None,
     ) -> AsyncIterator[RangedBody]:
         """Bytes [start, stop) of *url*, or all from *start* where stop is None: one attempt, no retry.
 
@@ -158,15 +160,17 @@ class HttpClient:
             representation: What is held already. A different one raises `RepresentationChanged`.
             priority: Who goes first when all connections are busy; smaller is sooner. A function is asked each time.
             trust: The `Document.trust` or `RangedBody.trust` of the document that named *url*.
+            prompt: What `prompt` gave for the same range, and was turned down.
 
         Raises `NetError` of all kinds; `RangeMismatch` when a second try on a new connection mismatched, too.
         """
         if start < 0 or (stop is not None and stop <= start):
             raise ValueError(f"[{start}, {stop}) is no range of bytes")
+        pool = await self._pool() if prompt is None else prompt.pool
         call = self._call(url, headers, auth, trust, "fetching")
-        pool = await self._pool()
-        with pool.slots.take_now() or await self._place(pool, call, priority) as slot:
-            body = await self._open(pool, call, start, stop, representation)
+        free = pool.slots.take_now() if prompt is None else prompt.adopt()
+        with free or await self._place(pool, call, priority) as slot:
+            body = await self._open(pool, call, start, stop, representation, prompt)
             try:
                 ignored = body.status in WHOLE and (start > 0 or stop is not None)
                 if ignored or body.stop is None:
@@ -175,6 +179,28 @@ class HttpClient:
                 yield body
             finally:
                 body.close()
+
+    def prompt(
+        self,
+        url: str,
+        start: int,
+        stop: int,
+        *,
+        headers: Mapping[str, str] | None = None,
+        representation: Representation,
+    ) -> Prompt | None:
+        """A request for bytes [start, stop), sent at once, whose answer goes to a listener; None where that cannot be.
+
+        It can be while a connection is there on which parts of the same *representation*, the same object, have come,
+        and a place is free. Who is told that something else has come goes on with `stream`.
+        """
+        options = self.options
+        if options.total is not None or options.min_rate is not None or options.allow_private is False:
+            return None  # limits that only the long way knows
+        pool = self._pools.get(asyncio.get_running_loop())
+        if pool is None:
+            return None
+        return pool.prompt(self._call(url, headers, None, None, "fetching"), start, stop, representation)
 
     async def get(
         self,
@@ -345,11 +371,27 @@ class HttpClient:
             failure = NetTimeout("no free connection in time", kind="total", url=url, operation=call.operation)
         raise failure
 
-    async def _arrive(self, pool: Pool, call: Call, wanted: Mapping[str, str], *, method: str = "GET") -> Arrived:
-        return await arrive(pool, call, wanted, options=self.options, is_private=self._is_private, method=method)
+    async def _arrive(
+        self,
+        pool: Pool,
+        call: Call,
+        wanted: Mapping[str, str],
+        *,
+        method: str = "GET",
+        prompt: Prompt | None = None,
+    ) -> Arrived:
+        return await arrive(
+            pool, call, wanted, options=self.options, is_private=self._is_private, method=method, prompt=prompt
+        )
 
     async def _open(
-        self, pool: Pool, call: Call, start: int, stop: int | None, known: Representation | None
+        self,
+        pool: Pool,
+        call: Call,
+        start: int,
+        stop: int | None,
+        known: Representation | None,
+        prompt: Prompt | None,
     ) -> RangedBody:
         """The body for a range; what may be a confused connection or range logic at the server gets one more chance."""
         fresh = reprobed = False
@@ -357,12 +399,11 @@ class HttpClient:
             wanted = {"Accept-Encoding": "identity"}
             ranged = (start > 0 or stop is not None) and not reprobed
             if ranged:
-                wanted["Range"] = format_range(start, stop)
-                if known is not None and known.if_range:
-                    wanted["If-Range"] = known.if_range
+                wanted |= range_headers(start, stop, known)
             if fresh:
                 wanted["Connection"] = "close"
-            arrived = await self._arrive(pool, call, wanted)
+            arrived = await self._arrive(pool, call, wanted, prompt=prompt)
+            prompt = None
             try:
                 asked = Asked(start, stop, ranged, known, self.options.max_resource_bytes)
                 return self._accept(pool, call, arrived, asked)
@@ -386,6 +427,8 @@ class HttpClient:
         answer = arrived.answer
         where: Where = {"url": arrived.target.text, "range": (asked.start, asked.stop), "operation": call.operation}
         found = accept(asked, answer.status, answer.reason, answer.headers, where)
+        if found.ranges and answer.status == 206 and asked.known is not None and arrived.target is call.target:
+            pool.remember(call, answer, asked.known)
         body = RangedBody(
             answer,
             url=arrived.target.text,

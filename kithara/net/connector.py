@@ -73,6 +73,17 @@ class Connector(aiohttp.TCPConnector):
             raise NoneKept
         return await super()._create_connection(req, traces, timeout)
 
+    def kept(self, req: aiohttp.ClientRequest) -> Connection | None:
+        """A connection that was kept for such a request, if there is one. Does not wait."""
+        looking = self._get(req.connection_key, [])  # a coroutine that waits for nothing but traces
+        try:
+            looking.send(None)
+        except StopIteration as done:
+            kept: Connection | None = done.value
+            return kept
+        looking.close()
+        raise RuntimeError("aiohttp waits for a connection that it has")
+
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Connection:
         """A connection; one that no request has used yet, where this request will not keep it.
 

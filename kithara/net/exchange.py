@@ -23,9 +23,6 @@ from .options import HttpOptions
 from .policy import Address
 from .wire import Fate, Wire
 
-READ_BUFFER = 128 << 10
-"""Bytes of a body that wait in memory before its connection is told to hold still (twice that at most)."""
-
 VARYING = ("Range", "If-Range")
 """Headers that differ from one request of a file to the next."""
 
@@ -40,14 +37,18 @@ class Answer:
         content: The body.
         wire: The connection.
         fate: What becomes of this answer on it.
+        request: What was asked.
         closed: Whether the connection was given back, or closed.
         broken: What reading the content raises.
     """
 
     broken: ClassVar[type[Exception]] = aiohttp.ClientError
-    __slots__ = ("_connection", "closed", "content", "fate", "headers", "reason", "status", "wire")
+    __slots__ = ("_connection", "closed", "content", "fate", "headers", "reason", "request", "status", "wire")
 
-    def __init__(self, connection: Connection, wire: Wire, message: RawResponseMessage, content: StreamReader) -> None:
+    def __init__(
+        self, request: Request, connection: Connection, wire: Wire, message: RawResponseMessage, content: StreamReader
+    ) -> None:
+        self.request = request
         self.status: int = message.code
         self.reason: str = message.reason
         self.headers: Mapping[str, str] = message.headers
@@ -100,6 +101,15 @@ class Request:
         )
         self._head = ""
 
+    @property
+    def ends(self) -> bool:
+        """Whether it is the last one on its connection."""
+        return self._request.headers.get("Connection") == "close"
+
+    def kept(self, connector: Connector) -> Connection | None:
+        """A connection for it that was kept, without waiting."""
+        return connector.kept(self._request)
+
     async def connect(self, connector: Connector, *, kept: bool = False) -> Connection:
         """A connection for it; a *kept* one or `NoneKept`, and without waiting, where that was asked for."""
         return await connector.connect(self._request, [], KEPT_ONLY if kept else NO_LIMIT)
@@ -110,28 +120,32 @@ class Request:
         Raises TimeoutError when its head is not here at *until* in the loop's time, what aiohttp raises, and what the
         `Wire` found wrong with it.
         """
-        timer = wire.loop.call_at(until, _give_up, wire)
         try:
-            wire.set_response_params(
-                skip_payload=self._request.method == "HEAD",
-                read_until_eof=True,
-                auto_decompress=False,
-                read_bufsize=READ_BUFFER,
-            )
+            wire.expect(bodiless=self._request.method == "HEAD")
             if wire.transport is None or wire.transport.is_closing():
                 raise aiohttp.ClientConnectionResetError("the connection was closed before the request")
-            wire.transport.write(self._written(varying))
+            wire.transport.write(self.written(varying))
+        except BaseException:
+            connection.close()
+            raise
+        return await self.answer(connection, wire, until)
+
+    async def answer(self, connection: Connection, wire: Wire, until: float) -> Answer:
+        """As `send`, for a request that was sent already."""
+        timer = wire.loop.call_at(until, _give_up, wire)
+        try:
             while True:
                 message, content = await wire.read()
                 if not 100 <= message.code < 200:
-                    return Answer(connection, wire, message, content)
+                    return Answer(self, connection, wire, message, content)
         except BaseException:
             connection.close()
             raise
         finally:
             timer.cancel()
 
-    def _written(self, varying: Mapping[str, str]) -> bytes:
+    def written(self, varying: Mapping[str, str]) -> bytes:
+        """What goes on the wire."""
         if not self._head:  # not before there is a connection: on the way to one, a proxy's headers are added
             request = self._request
             path = str(request.url) if request.proxy and not request.is_ssl() else request.url.raw_path_qs

@@ -150,6 +150,14 @@ def representation_of(headers: Mapping[str, str], total: int | None) -> Represen
     )
 
 
+def range_headers(start: int, stop: int | None, known: Representation | None) -> dict[str, str]:
+    """The headers that ask for a part, of *known* where something is."""
+    headers = {"Range": format_range(start, stop)}
+    if known is not None and (validator := known.if_range):
+        headers["If-Range"] = validator
+    return headers
+
+
 def checked(headers: Mapping[str, str] | None) -> dict[str, str]:
     """A caller's headers, fit to be sent.
 

@@ -14,9 +14,11 @@ from ..errors import Closed, ConnectFailed, NetError, NetTimeout, PolicyDenied, 
 from .body import RangedBody
 from .connector import Connector, ForbiddenAddress, NoneKept, PublicResolver
 from .exchange import VARYING, Answer, Request
+from .headers import Representation, range_headers
 from .heads import BadAnswer
 from .options import HttpOptions
 from .policy import IsPrivate, Target
+from .prompt import Likeness, Prompt
 from .slots import Slots
 from .wire import Wire
 
@@ -41,6 +43,7 @@ class Pool:
         self._is_private = is_private
         self._connectors: dict[bool, Connector] = {}
         self._requests: dict[object, Request] = {}
+        self._alike: dict[object, tuple[Request, Likeness]] = {}
         self._waits: set[asyncio.Timeout] = set()
 
     def _connector(self, guarded: bool) -> Connector:
@@ -72,16 +75,19 @@ class Pool:
         guarded: bool,
         until: float | None,
         operation: str,
+        prompt: Prompt | None = None,
     ) -> Answer:
         """The answer to one request, its body unread. Its redirects are not followed.
 
-        A kept connection that the server has closed meanwhile is replaced without a word.
+        A kept connection that the server has closed meanwhile is replaced without a word. A *prompt* is the request,
+        sent already.
         Raises `ConnectFailed`, `NetTimeout`, `ProtocolViolation` or `PolicyDenied`.
         """
         if guarded and target.address is not None and self._is_private(target.address):
             raise denied(target, operation)
         while True:
-            answer, reused = await self._try(method, target, headers, guarded, until, operation)
+            answer, reused = await self._try(method, target, headers, guarded, until, operation, prompt)
+            prompt = None
             if isinstance(answer, Answer):
                 return answer
             if not (reused and isinstance(answer, _Disconnected)):
@@ -95,9 +101,10 @@ class Pool:
         guarded: bool,
         until: float | None,
         operation: str,
+        prompt: Prompt | None,
     ) -> tuple[Answer | NetError | Closed, bool]:
         """The answer, or why there is none; and whether the connection had carried a request before."""
-        if self.closed:
+        if self.closed and prompt is None:
             raise Closed("the HTTP client is closed", url=target.text, operation=operation)
         options = self._options
         varying = {name: headers[name] for name in VARYING if name in headers}
@@ -105,6 +112,9 @@ class Pool:
         reused = False
         failure: NetError | Closed
         try:
+            if prompt is not None:
+                kind, reused = "headers", True
+                return await prompt.request.answer(prompt.connection, prompt.wire, prompt.until), reused
             request = self._request(method, target, headers)
             connector = self._connector(guarded and options.proxy is None)
             try:
@@ -136,6 +146,35 @@ class Pool:
         # Raised outside the except clause, so that no exception of aiohttp, which may quote the whole URL, hangs
         # on it as context.
         return failure, reused
+
+    def remember(self, call: object, answer: Answer, known: Representation) -> None:
+        """Ask for further parts of *known* at once: *answer* was one to *call*, and accepted."""
+        alike = None if answer.request.ends else Likeness.of(answer.fate.head, known)
+        if alike is not None:
+            if len(self._alike) >= REQUESTS_KEPT:
+                self._alike.clear()
+            self._alike[call] = answer.request, alike
+
+    def prompt(self, call: object, start: int, stop: int, known: Representation) -> Prompt | None:
+        """The request for a part of *known*, sent; None where it is none of many, or no connection or place is free."""
+        request, alike = self._alike.get(call, (None, None))
+        if request is None or alike is None or alike.known is not known or self.closed:
+            return None
+        slot = self.slots.take_now()
+        if slot is None:
+            return None
+        connection = request.kept(self._connector(False))
+        if connection is None:
+            slot.release()
+            return None
+        wire = connection.protocol
+        assert isinstance(wire, Wire)
+        assert wire.transport is not None
+        until = self.loop.time() + self._options.headers
+        prompt = Prompt(self, request, alike, connection, wire, slot, start, stop, until)
+        wire.show(prompt, until)
+        wire.transport.write(request.written(range_headers(start, stop, known)))
+        return prompt
 
     def _limit(self, seconds: float, kind: Stage, until: float | None) -> tuple[float, Stage | Literal["total"]]:
         """When a stage that may take *seconds* must be over, and what that is called."""

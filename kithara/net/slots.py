@@ -85,8 +85,12 @@ class Slot:
         if slots is not None:
             slots._give_back()
 
+    def release_soon(self) -> None:
+        """As the end of the block."""
+        asyncio.get_running_loop().call_soon(self.release)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        asyncio.get_running_loop().call_soon(self.release)
+        self.release_soon()

@@ -13,7 +13,7 @@ import enum
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import StreamReader
@@ -28,8 +28,24 @@ _BODILESS = frozenset({204, 304})
 _HEAD_END = re.compile(rb"\n\r?\n")
 _SMALL_ROOM = 64 << 10
 
+READ_BUFFER = 128 << 10
+"""Bytes of a body that wait in memory before its connection is told to hold still (twice that at most)."""
+
 Sink = Callable[[memoryview | bytes], object]
 """Takes a piece of a body. It is another's memory, and good only until the call returns."""
+
+
+class Prompt(Protocol):
+    """Is shown an answer before anybody waits for it; see `kithara.net.prompt`."""
+
+    def fits(self, head: bytes, size: int) -> bool:
+        """Whether *head* and the *size* bytes behind it are all of what is expected."""
+
+    def take(self, body: memoryview) -> None:
+        """That was all of it. Must not raise."""
+
+    def turn_down(self) -> None:
+        """Something else came, or nothing: who waits for it with `Wire.read` learns what. Must not raise."""
 
 
 class _State(enum.Enum):
@@ -45,13 +61,15 @@ class Fate:
 
     Attributes:
         icy: Whether it began with ``ICY`` instead of ``HTTP/1``.
+        head: Its head, in the one notation that RFC 9112 knows.
         failure: Why its body ended before its framing said so, or None. The body itself just ends.
     """
 
-    __slots__ = ("failure", "icy")
+    __slots__ = ("failure", "head", "icy")
 
     def __init__(self) -> None:
         self.icy: bool = False
+        self.head: bytes = b""
         self.failure: BaseException | None = None
 
 
@@ -75,6 +93,9 @@ class Wire(ResponseHandler, asyncio.BufferedProtocol):
         super().__init__(loop)
         self._room = memoryview(bytearray(_SMALL_ROOM)) if room is None else room
         self._sink: Sink | None = None
+        self._prompt: Prompt | None = None
+        self._due = 0.0
+        self._watch: asyncio.TimerHandle | None = None
         self.fate: Fate = Fate()
         self.uses: int = 0
         self.peer: Address | None = None
@@ -91,6 +112,43 @@ class Wire(ResponseHandler, asyncio.BufferedProtocol):
         self.peer = _address(name[0]) if name else None
 
     def set_response_params(self, **params: Any) -> None:
+        self._begin(bodiless=bool(params.get("skip_payload")))
+        super().set_response_params(**params)
+
+    def expect(self, *, bodiless: bool = False) -> None:
+        """An answer is due that somebody waits for with `read`."""
+        self._begin(bodiless=bodiless)
+        self._parse(bodiless=bodiless)
+
+    def show(self, prompt: Prompt, until: float) -> None:
+        """An answer is due, at *until* in the loop's time, that *prompt* is shown first."""
+        self._begin(bodiless=False)
+        self._prompt = prompt
+        self._due = until
+        if self._watch is None:  # one for many requests: of all that is done for one it would cost the most
+            self._watch = self._loop.call_at(until, self._look)
+
+    def forget(self, prompt: Prompt) -> None:
+        """Show nothing to *prompt* any more."""
+        if self._prompt is prompt:
+            self._prompt = None
+
+    def _look(self) -> None:
+        """See whether the answer of a prompt is late."""
+        self._watch = None
+        if self._prompt is None:
+            return
+        if self._loop.time() < self._due:
+            self._watch = self._loop.call_at(self._due, self._look)
+        else:
+            self.set_exception(TimeoutError())
+
+    def _parse(self, *, bodiless: bool) -> None:
+        super().set_response_params(
+            skip_payload=bodiless, read_until_eof=True, auto_decompress=False, read_bufsize=READ_BUFFER
+        )
+
+    def _begin(self, *, bodiless: bool) -> None:
         self.uses += 1
         self.fate = Fate()
         self._state = _State.HEAD
@@ -98,8 +156,8 @@ class Wire(ResponseHandler, asyncio.BufferedProtocol):
         self._head_bytes = 0
         self._body = None
         self._sink = None
-        self._bodiless = bool(params.get("skip_payload"))
-        super().set_response_params(**params)
+        self._prompt = None
+        self._bodiless = bodiless
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -132,10 +190,31 @@ class Wire(ResponseHandler, asyncio.BufferedProtocol):
             self._sink(self._room[:nbytes])
             if self._left == 0:
                 self._end_counted()
-        else:
-            self.data_received(bytes(self._room[:nbytes]))
+            return
+        data = bytes(self._room[:nbytes])
+        if self._prompt is None or not self._offer(self._prompt, data):
+            self.data_received(data)
+
+    def _offer(self, prompt: Prompt, data: bytes) -> bool:
+        """Whether *data* is all that *prompt* expects."""
+        size = data.find(b"\r\n\r\n") + 4
+        if size < 4 or not prompt.fits(data[:size], len(data) - size):
+            return False
+        self._prompt = None
+        self._state = _State.IDLE
+        prompt.take(memoryview(data)[size:])
+        return True
+
+    def _turn_down(self) -> None:
+        """Whatever has come, or has not: it is for who waits for it."""
+        prompt, self._prompt = self._prompt, None
+        if prompt is not None:
+            self._parse(bodiless=False)
+            prompt.turn_down()
 
     def data_received(self, data: bytes) -> None:
+        if self._prompt is not None:
+            self._turn_down()
         if not data:  # aiohttp's way to wake its paused parser
             super().data_received(data)
             self._settle()
@@ -175,6 +254,7 @@ class Wire(ResponseHandler, asyncio.BufferedProtocol):
         except BadAnswer as exc:
             return self._refuse(str(exc))
         self.fate.icy = head.icy
+        self.fate.head = head.plain
         if not 100 <= head.status < 200:
             if self._bodiless or head.status in _BODILESS or head.length == 0:
                 self._state = _State.IDLE
@@ -227,12 +307,17 @@ class Wire(ResponseHandler, asyncio.BufferedProtocol):
             self.transport.abort()
 
     def set_exception(self, exc: BaseException, *cause: Any) -> None:
+        self._turn_down()
         self.cut_short(exc)
         super().set_exception(exc, *cause)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._turn_down()
         if exc is not None or self._state is not _State.UNTIL_CLOSE:
             self.cut_short(exc or EOFError("the connection was closed within the body"))
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         super().connection_lost(exc)
 
     def cut_short(self, failure: BaseException) -> None:
