@@ -18,6 +18,8 @@ from .view import ByteView, Feed
 __all__ = ["OggDemuxer"]
 
 LOOK = 1 << 14
+HEADER = 27 + 255
+"""Bytes of a page's header, at most."""
 TAIL = 1 << 16
 MAX_HOLE = 60
 """Seconds that lost pages are taken for, at most: more is a clock that was set."""
@@ -83,7 +85,7 @@ class OggDemuxer(Demuxer):
 
     def _page_at(self, offset: int, *, whole: bool = False) -> Page | None:
         """The page at *offset*; its header only, unless *whole*."""
-        data = self._view.some(offset, 27 + 255)
+        data = self._view.some(offset, HEADER)
         page = page_in(data, 0, offset)
         if page is not None and whole:
             self._view.some(offset, page.stop - offset, page.stop - offset)
@@ -143,7 +145,7 @@ class OggDemuxer(Demuxer):
             if page is None or page.stop - feed.offset > len(feed.data):
                 if feed.ended:
                     return False
-                if page is None and len(feed.data) >= 27 + 255:  # lost: look for the next page
+                if page is None and len(feed.data) >= HEADER:  # lost: look for the next page
                     mark = feed.data.find(b"OggS", 1)
                     feed.drop(mark if mark > 0 else len(feed.data) - 3)
                     parts, fresh = b"", True
@@ -214,7 +216,7 @@ class OggDemuxer(Demuxer):
             mark = data.find(b"OggS")
             while mark >= 0:
                 page = page_in(data, mark, at)
-                if page is None and len(data) - mark < 27 + 255:
+                if page is None and len(data) - mark < HEADER:
                     break
                 # A serial number of 32 bits behind the mark makes it a page; one that is all here is checked as well.
                 if page is not None and page.serial == link.serial and _is_sound(page, data[mark:]):
@@ -232,6 +234,38 @@ class OggDemuxer(Demuxer):
             else:
                 at += len(data) - 3
         return None
+
+    def _nearer(self, link: _Link, page: Page, granules: int) -> Page:
+        """The last page up to *granules* from *page* on that is found without waiting: less to be decoded."""
+        at = page.stop
+        while self._view.here(at, at + HEADER):
+            following = self._page_at(at)
+            if following is None or following.begins or following.ends:
+                break
+            if following.serial == link.serial and following.granule >= 0:
+                if following.granule - link.origin > granules:
+                    break
+                if len(following.sizes) > following.continues:  # packets begin here, and not only end
+                    page = following
+            at = following.stop
+        return page
+
+    def _spared(self, link: _Link, page: Page, granules: int) -> tuple[int, int]:
+        """How many packets behind *page* end within *granules*, and what they last; none where they are not here."""
+        view, at = self._view, page.stop
+        following = self._page_at(at) if view.here(at, at + HEADER) else None
+        if following is None or page.open_size or following.continues or following.serial != link.serial:
+            return 0, 0
+        if not view.here(following.body, following.stop):
+            return 0, 0
+        data, at = view.get(following.body, following.stop - following.body), 0
+        count = spared = 0
+        for size in following.sizes:
+            lasts = opus_samples(data[at : at + size])
+            if spared + lasts > granules:
+                break
+            count, spared, at = count + 1, spared + lasts, at + size
+        return count, spared
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         place = bisect.bisect_right(self._links, tick, 1, key=lambda known: known.base + known.skip) - 1
@@ -260,13 +294,17 @@ class OggDemuxer(Demuxer):
         page = None if found == low else self._page_at(found.offset)
         if page is None:
             return Landing(start, track=track, counted=True)
+        page = self._nearer(link, page, granules)
+        found = Point(page.offset, page.granule - link.origin)
         if track.codec == "vorbis" and not page.ends:
             # The last packet that ends on the page primes the decoder: what comes out begins where the page ends.
             if len(page.sizes) == 1 and page.continues:
                 return self.seek(tick - self._session(link, granules - found.tick + 4096), exact=exact)
             self._at, self._skip_packets = found.offset, len(page.sizes) - 1
         else:
-            self._at, self._skip_packets = found.offset, len(page.sizes)
+            count, granules = self._spared(link, page, granules - found.tick) if track.codec == "opus" else (0, 0)
+            self._at, self._skip_packets = found.offset, len(page.sizes) + count
+            found = Point(found.offset, found.tick + granules)
         return Landing(link.base + self._session(link, found.tick), track=track, counted=True)
 
     def total(self, *, wait: bool = False) -> int | None:

@@ -159,3 +159,16 @@ def test_a_seek_past_the_end_reads_little_and_is_empty(name):
         assert reader.fetched <= 256 * KB
         decoder.seek(1000)
         assert 10 == len(decoder.read(10))
+
+
+@pytest.mark.parametrize(("name", "most"), [("ogg-opus", 48_000 + 960), ("ogg-vorbis", 2048 + 22_050)])
+def test_a_seek_in_a_file_at_hand_decodes_little_but_the_pre_roll(name, most):
+    """Opus: from the packet on that it begins in. Vorbis: from the page on, for only pages tell the time."""
+    entry = corpus.file(name, seconds=SECONDS)
+    whole = decode.load(entry.path)[0]
+    with decode.Decoder(entry.path) as decoder:
+        for place in np.random.default_rng(9).integers(entry.rate * 2, entry.rate * (SECONDS - 1), 6).tolist():
+            decoder._engine.land(place)
+            assert decoder._engine.wanted - decoder._engine.raw <= most
+            decoder.seek(place)
+            assert np.array_equal(whole[place : place + 4096], decoder.read(4096))
