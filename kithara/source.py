@@ -133,3 +133,15 @@ class SegmentSource(Protocol):
     def set_variant(self, variant: int | Literal["auto"]) -> None:
         """Pin a variant from the next segment on, or let the bandwidth decide."""
         ...
+
+
+@runtime_checkable
+class Priming(Protocol):
+    """A `SegmentSource` that can also say what comes before a segment where the variant changes."""
+
+    def before(self, segment: Segment) -> Segment | None:
+        """The segment before *segment*, which was given last, in its own variant; None where there is none to be had.
+
+        Asked for where *segment* turns out to need a new decoder although nothing in the playlist told so. Never waits.
+        """
+        ...

@@ -162,7 +162,7 @@ class Decoder:
     @property
     def variant(self) -> int | None:
         """The HLS variant that was decoded last; None for a file."""
-        return self._engine.demuxer.variant
+        return self._engine.variant
 
     @property
     def variants(self) -> Sequence[Any]:

@@ -7,14 +7,15 @@ Positions here are frames at the codec's output rate. The *raw* clock counts all
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from .._core.pcm import DTYPES, FORMATS
 from .._core.pour import Pour
 from ..errors import DecodeError
+from .blend import BLEND, Blended, Seam
 from .codec import DAMAGE, Codec, Frame, RawFrame, new_packet, open_codec, planes_of
-from .gapless import CODEC_PRIMING, SBR_DELAY, Gapless, GaplessMode
+from .gapless import CODEC_PRIMING, LOSSLESS, SBR_DELAY, Gapless, GaplessMode
 from .pcm import LAYOUTS, Array, PcmSpec
 from .track import Demuxer, Mark, Track, alike
 
@@ -25,8 +26,6 @@ __all__ = ["Engine"]
 
 MAX_BAD = 64
 """Damaged packets in a row, none good between, that end the decoding."""
-LOSSLESS = {"flac", "alac"}
-"""Codecs that put nothing before or behind the music."""
 END = (None, 0)
 MAX_GAP = 600
 """Seconds of missing media that silence stands for; more is a broken clock."""
@@ -65,7 +64,9 @@ class Engine(Pour):
         self._shift = 0  # what the raw clock of the track that is decoded now is ahead of the first one's
         self._met = False
         self._live = False
-        self.stream = self._frames()
+        self._joins = len(demuxer.variants) > 1
+        self._left: int | None = None  # the variant whose end is still to come while another's beginning is decoded
+        self._start()
         self._meet()
 
     # ── opening ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -91,6 +92,7 @@ class Engine(Pour):
         if track.codec in _GRID:
             self._packet = self._own_packet = frame.samples
         self._live = self._met = True
+        self._seam.reach = round(BLEND * rate)
         self.stream = itertools.chain((frame,), self.stream)
         self.raw: int = self._ticks_to_frames(silent)
         self._set_lead()
@@ -128,6 +130,16 @@ class Engine(Pour):
     @property
     def position(self) -> int:
         return self.wanted - self._lead
+
+    @property
+    def variant(self) -> int | None:
+        """The variant of what was given last."""
+        return self._left if self._seam.crossing else self.demuxer.variant
+
+    @property
+    def closing(self) -> bool:
+        """Whether another codec may take over soon."""
+        return self.demuxer.closing
 
     def mark_end(self) -> None:
         """Take over where the demuxer says that the true audio ends."""
@@ -180,7 +192,7 @@ class Engine(Pour):
         self.codec.reset()
         self.raw = label
         self.wanted = raw
-        self.stream = self._frames()
+        self._start()
         self._live = True
         return landing.sure
 
@@ -191,14 +203,21 @@ class Engine(Pour):
 
     # ── decoding ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _frames(self) -> Iterator[Frame]:
-        """What the codec emits, from the demuxer's place on; a frame without planes for what is damaged."""
+    def _start(self) -> None:
+        """Begin a stream at the demuxer's place. Where no other codec can follow, nothing is ever held back."""
+        self._seam = Seam(self, round(BLEND * self.spec.rate) if self._met else 0)
+        self.stream = self._seam.around(self._frames(self._seam.through)) if self._joins else self._frames(iter)
+
+    def _frames(self, given: Callable[[Iterable[Frame]], Any]) -> Iterator[Frame]:
+        """What the codec emits, as far as it is *given*, from the demuxer's place on; a frame without planes for what
+        is damaged.
+        """
         demuxer = self.demuxer
         packets = iter(demuxer.packets())
         while True:
             codec = self.codec
             if codec.plain:
-                found = yield from self.plain(packets, demuxer, new_packet, codec.decode_packet, DAMAGE)
+                found = yield from given(self.plain(packets, demuxer, new_packet, codec.decode_packet, DAMAGE))
                 if found is None:
                     break
                 data, samples, error = found
@@ -208,7 +227,7 @@ class Engine(Pour):
                     break
                 error = None
             if isinstance(data, Mark):
-                yield from self._marked(data)
+                yield from self._marked(data, given)
                 continue
             try:
                 if error is not None:
@@ -217,18 +236,19 @@ class Engine(Pour):
             except DecodeError as exc:
                 self._count_bad(exc)
                 if samples:
-                    yield _silence(self._packet or self._ticks_to_frames(samples))
+                    yield from given(_silence(self._packet or self._ticks_to_frames(samples)))
                 continue
             if demuxer.end != self.end_tick:
                 self.mark_end()
             if frames:
                 self.bad_in_row: int = 0
                 if codec.format != self.format and self._live:
+                    yield from self._seam.release()  # these are of the format before
                     self.rate = 0  # no frame's: the first of them is shown to `adapt`
-                yield from frames
-        yield from self.codec.drain()
+                yield from given(frames)
+        yield from given(self.codec.drain())
 
-    def _marked(self, mark: Mark) -> Iterator[Frame]:
+    def _marked(self, mark: Mark, given: Callable[[Iterable[Frame]], Any]) -> Iterator[Frame]:
         """What a mark calls for: silence for what is missing, another codec."""
         track, codec = mark.track, self.codec
         if track is None:
@@ -240,19 +260,25 @@ class Engine(Pour):
                 codec.reset()
             # Ahead of the first frame nothing is scaled yet: these are the track's ticks.
             rate = self.spec.rate if self._live else self.demuxer.track.rate
-            yield _silence(min(self._ticks_to_frames(mark.lost), MAX_GAP * rate))
+            yield from given(_silence(min(self._ticks_to_frames(mark.lost), MAX_GAP * rate)))
             return
         least = max(self._packet, 1024)  # less is a clock's rounding or a codec's delay
-        other = mark.fresh or not alike(track, codec.track)
-        if other:
-            yield from codec.drain()
-        if other or mark.again:
+        strange = not alike(track, codec.track)
+        if strange or mark.fresh:
+            yield from given(codec.drain())
+        if strange or mark.fresh or mark.again:
             least = 0 if track.codec in LOSSLESS else JOINT
+        tick = mark.tick if strange and self._seam.keep() else None
+        if tick is None:
+            yield from self._seam.release()
         self._turn_to(track, fresh=mark.fresh, counted=mark.tick is None)
         if mark.skip:
             self.codec.cut(skip=mark.skip)
+        if tick is not None:
+            self._left = self.variant
+            yield from self._seam.cross(self._label(tick))
         if gap := self._gap(mark, least):
-            yield _silence(gap)
+            yield from given(_silence(gap))
 
     def _turn_to(self, track: Track, *, fresh: bool = False, counted: bool = False) -> None:
         """Go on with packets of *track*, in the rate and channels that the stream began with.
@@ -282,9 +308,9 @@ class Engine(Pour):
         """Frames that are missing before *mark*, if more than *least*; where some came twice, the clock is set back."""
         if mark.tick is None or not self._live:
             return 0
-        ahead = self._label(mark.tick) - self.raw
+        ahead = self._label(mark.tick) - self._seam.clock
         if ahead < -least:
-            self.raw += ahead
+            self._seam.turn(ahead)
         return ahead if least < ahead < MAX_GAP * self.spec.rate else 0
 
     def _count_bad(self, error: DecodeError) -> None:
@@ -318,6 +344,10 @@ class Engine(Pour):
             DecodeError: it cannot.
         """
         codec, spec = self.codec, self.spec
+        if isinstance(frame, Blended):
+            self.format, self.planar, self.lanes = frame.format, False, 1
+            self.rate = 0  # no frame's: the next one is looked at, too
+            return frame.planes
         codec.look(frame)
         self.format, self.planar, self.lanes, self.rate = codec.format, codec.planar, codec.lanes, spec.rate
         if codec.rate == spec.rate and codec.channels == spec.channels:
@@ -333,5 +363,5 @@ class Engine(Pour):
         )
 
 
-def _silence(samples: int) -> Frame:
-    return RawFrame((), samples, 0)
+def _silence(samples: int) -> tuple[Frame]:
+    return (RawFrame((), samples, 0),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CODEC_PRIMING", "SBR_DELAY", "Gapless", "GaplessMode"]
+__all__ = ["CODEC_PRIMING", "LOSSLESS", "SBR_DELAY", "Gapless", "GaplessMode"]
 
 GaplessMode = Literal["media", "codec", "off"]
 
@@ -14,6 +14,9 @@ CODEC_PRIMING = {"mp3": 1105, "aac": 1024, "opus": 312, "ac3": 256, "eac3": 256}
 
 LAME's 576 and the decoder's 529; one AAC frame; libopus' 6.5 ms at 48 kHz; AC-3's one block.
 """
+
+LOSSLESS = {"flac", "alac"}
+"""Codecs that put nothing before or behind the music."""
 
 SBR_DELAY = 481
 """Frames at the core rate by which an SBR decoder is late (ISO 14496-3, 4.6.18): told by no iTunSMPB."""

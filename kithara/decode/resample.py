@@ -65,6 +65,11 @@ class Resampled:
         return self._engine.demuxer
 
     @property
+    def variant(self) -> int | None:
+        """As `Engine.variant`, of what was converted last."""
+        return self._engine.variant
+
+    @property
     def bad(self) -> int:
         return self._engine.bad
 

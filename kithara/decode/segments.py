@@ -6,7 +6,9 @@ stamps, counted from the first of their run; a discontinuity begins a run, ancho
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -15,11 +17,12 @@ from typing import Any, Literal
 from .._core.reader import SyncReader
 from ..errors import DecodeError, Interrupted, KitharaError, WriterGone
 from ..media import id3_size
-from ..source import Segment, SegmentSource
+from ..source import Priming, Segment, SegmentSource
 from . import boxes as iso
 from . import tags as tagging
 from .formats import open_demuxer
 from .fragments import FragmentedDemuxer
+from .gapless import LOSSLESS
 from .track import Demuxer, Landing, Mark, Packet, Track, alike
 from .transport import CLOCK, WRAP, TransportDemuxer, unwrap
 from .view import ByteView
@@ -30,6 +33,12 @@ AGAIN = (Interrupted, WriterGone)
 """What a store tells whose segment is to be asked for again, where nobody on our side interrupted."""
 PRIMING = 1
 """Seconds of packets that prime a new decoder: what the slowest codec, Opus, needs to forget where it began."""
+PATIENCE = 1.0
+"""Seconds for which a segment is waited for that is not to be heard, only to prime a decoder."""
+NEAR = 0.6
+"""Seconds before the end that the playlist tells from which on a segment may end: it may be rounded to seconds."""
+AROUND = 0.1
+"""Seconds behind a join that a seek goes back for: two codecs' clocks differ by what they put before the music."""
 AT_ZERO = Fraction(1, 500)
 """Seconds by which a clock that begins with the playlist may seem to be off: durations are written rounded."""
 TIMESTAMP_OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
@@ -54,6 +63,7 @@ class SegmentsDemuxer(Demuxer):
         self.variants: Sequence[Any] = source.variants
         self._opened: tuple[Segment, Demuxer] | None = None
         self._priming: list[Packet] = []
+        self._join: tuple[Segment, float] | None = None  # what was left for another track, and the second it ended
         try:
             self.track: Track = self._begin()
         except BaseException:
@@ -86,8 +96,15 @@ class SegmentsDemuxer(Demuxer):
         """What comes after *segment*, opened; past a segment that holds nothing, as packagers may write at the end."""
         while (following := self._source.next(segment)) is not None:
             try:
-                self._priming = self._primer(following)
-                return following, self._open(following)
+                self._priming = self._primer(following.before)
+                inner = self._open(following)
+                if self._is_stranger(segment, following, inner.track):
+                    self._priming = self._found_primer(following)
+                    inner = self._open(following)
+                place, given, last = self._given
+                if place is not None and not alike(inner.track, last):
+                    self._join = segment, (place + given) / self.track.rate
+                return following, inner
             except AGAIN:
                 if self._interrupted:
                     raise
@@ -98,9 +115,43 @@ class SegmentsDemuxer(Demuxer):
                 segment = following
         return None
 
-    def _primer(self, segment: Segment) -> list[Packet]:
-        """The last packets of what comes before *segment* in its variant, where the join is to be exact. Waits."""
-        before = segment.before
+    def _is_stranger(self, segment: Segment, following: Segment, track: Track) -> bool:
+        """Whether *following*, of *track*, begins a new decoder behind *segment* that neither it itself nor anything
+        else primes, though it should.
+        """
+        last = self._given[2]
+        if self._priming or following.variant == self.variant or alike(track, last):
+            return False
+        if track.codec == last.codec in LOSSLESS and track.rate == last.rate:
+            return False
+        return following.start + PRIMING > segment.start + segment.duration
+
+    def _found_primer(self, segment: Segment) -> list[Packet]:
+        """As `_primer`, of what nobody knew to be needed until *segment* was opened. Waits, but not for long."""
+        source = self._source
+        before = source.before(segment) if isinstance(source, Priming) else None
+        try:
+            return self._primer(before) if before is not None and self._comes(before.store) else []
+        except AGAIN:
+            if self._interrupted:
+                raise
+            return []
+
+    def _comes(self, store: Any) -> bool:
+        """Whether all of *store* is here soon."""
+        patience = time.monotonic() + PATIENCE
+        while store.status == "active":
+            if self._interrupted:
+                raise Interrupted("something else is wanted", operation="decoding")
+            if time.monotonic() > patience:
+                return False
+            at = store.covered_until(0)
+            with contextlib.suppress(KitharaError):
+                store.wait_range(at, at + 1, 0.05)
+        return bool(store.status == "committed")
+
+    def _primer(self, before: Segment | None) -> list[Packet]:
+        """The last packets of *before*, which comes before the next segment in its variant. Waits."""
         if before is None or before.variant == self.variant:
             return []
         try:
@@ -190,7 +241,9 @@ class SegmentsDemuxer(Demuxer):
             segment, inner = opened
             try:
                 primer, self._priming = self._priming, []
-                yield from primer
+                for packet in primer:
+                    yield packet
+                    self._heard(segment)
                 yield from self._inside(segment, inner, again)
                 opened = self._open_next(segment)
                 again = False
@@ -201,7 +254,6 @@ class SegmentsDemuxer(Demuxer):
     def _inside(self, segment: Segment, inner: Demuxer, again: bool) -> Iterator[Packet]:
         tick, track = self._place(inner, segment), inner.track
         before, given, last = self._given
-        self.variant = segment.variant
         packets, count = inner.packets(), 0
         if again:  # what was given of this piece of time already comes no second time
             if tick is not None and before is not None:
@@ -211,13 +263,24 @@ class SegmentsDemuxer(Demuxer):
         passed = count * self.track.rate // track.rate
         self._given = tick, passed, track
         yield Mark(None if tick is None else tick + passed, track, again=again), -1
+        self._heard(segment)
+        choice, near = len(self.variants) > 1, (segment.duration - NEAR) * track.rate
+        arriving = choice
         for data, samples in packets:
+            # One that is still on its way may be given up for another variant's at any packet.
+            arriving = arriving and segment.store.status == "active"
+            self.closing = arriving or (choice and count >= near)
             if track.container == "fmp4" and tick is not None and 0 < samples < track.packet:
                 # Only the presentation's last packet is shorter than the others: padding follows its true part.
                 self.end: int = tick + (count + samples) * self.track.rate // track.rate
             yield data, samples
             count += max(samples, 0)
             self._given = tick, count * self.track.rate // track.rate, track
+
+    def _heard(self, segment: Segment) -> None:
+        """Packets of *segment*'s variant come from now on: what came before the mark was given."""
+        self.variant = segment.variant
+        self.closing = False
 
     def _take(self, segment: Segment) -> tuple[Segment, Demuxer]:
         while True:
@@ -242,6 +305,10 @@ class SegmentsDemuxer(Demuxer):
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         seconds = max(tick, 0) / self.track.rate
         self._opened, self._priming = None, []
+        if self._join is not None:
+            left, stop = self._join
+            if left.start + left.duration <= seconds < stop + AROUND:
+                seconds = left.start + left.duration / 2  # what is heard there is made of both
         segment = self._source.segment_at(seconds)
         if segment is None:
             return Landing(max(tick, 0))

@@ -100,6 +100,7 @@ class Demuxer(ABC):
         end: The tick behind the last true sample, once it is known.
         variant: Which HLS variant the last packet came from, or None.
         variants: What `set_variant` chooses from.
+        closing: Packets of another track may follow soon, which begin before the end of these.
     """
 
     container: ClassVar[str]
@@ -107,6 +108,7 @@ class Demuxer(ABC):
     end: int | None = None
     variant: int | None = None
     variants: Sequence[Any] = ()
+    closing: bool = False
 
     @abstractmethod
     def packets(self) -> Iterator[Packet]:
