@@ -157,7 +157,7 @@ class Seam:
         return self._old is not None
 
     def cross(self, begin: int) -> Iterator[Frame]:
-        """Blend into a new decoder's frames, which come from the raw clock *begin* on, where that lies far enough back."""
+        """Blend into a new decoder's frames, which come from the raw clock *begin* on, if that is before the end."""
         assert self._old is not None
         if begin >= self._stop:
             yield from self.rest()

@@ -55,7 +55,7 @@ class TransportDemuxer(Demuxer):
         self.fixed: int = 0
         feed = Feed(view, offset, least=PACKET * 8)
         while True:
-            found = self._first_frame(feed.data)
+            found = self._first_frame(feed.data, feed.ended)
             if found is not None:
                 break
             if feed.ended or len(feed.data) > MAX_HEAD:
@@ -74,11 +74,13 @@ class TransportDemuxer(Demuxer):
             return adts_track(head, "mpegts")
         return dolby_track(head, "mpegts") if self.kind == DOLBY_AUDIO else mpeg_track(head, "mpegts")
 
-    def _first_frame(self, data: bytes) -> tuple[bytes, int] | None:
-        """The first frame's head and the time stamp of the PES it lies in."""
+    def _first_frame(self, data: bytes, ended: bool) -> tuple[bytes, int] | None:
+        """The first frame's head and the time stamp of the PES it lies in; of *data* with which all has *ended*, one
+        frame will do.
+        """
         stream, marks, *_ = ts_payload(data, self._pid, -2)
         stamp = next((pts for _, pts, _ in marks if pts is not None), None)
-        frames, _, self.fixed, _ = split(stream, 0, self.kind, 0, False, False)
+        frames, _, self.fixed, _ = split(stream, 0, self.kind, 0, ended, False)
         if not frames:
             return None
         start = frames[0][0]
@@ -218,8 +220,9 @@ class _Run:
         self._stamps = []
 
     def close(self) -> Iterator[Packet]:
-        """What is held at the end."""
-        return self._give()
+        """What is held at the end: a frame that none follows, too."""
+        yield from self.take(b"", [], last=True)
+        yield from self._give()
 
 
 def _sync(data: bytes) -> int:

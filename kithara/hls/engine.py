@@ -214,6 +214,14 @@ class Engine:
         self._call()
         return slot
 
+    def before(self, variant: int, index: int) -> Slot | None:
+        """What comes before segment *index* of *variant*, the slot taken last, to prime a decoder; None without any."""
+        with self._lock:
+            self._check()
+            slot = self.program.before(variant, index)
+        self._call()
+        return slot
+
     def part(self, variant: int, index: int) -> Slot:
         """Segment *index* of *variant* for a reader of that variant's bytes; `leave` it when done."""
         with self._lock:

@@ -48,6 +48,12 @@ class HlsSegments:
         assert segment.variant is not None  # it came from here
         return self._given(self._engine.following(segment.variant, segment.index, segment.start + segment.duration))
 
+    def before(self, segment: Segment) -> Segment | None:
+        """The segment before *segment*, the last one given, in its variant; see `kithara.source.Priming`."""
+        assert segment.variant is not None
+        slot = self._engine.before(segment.variant, segment.index)
+        return None if slot is None else slot.as_segment(segment.epoch)
+
     def set_variant(self, variant: int | Literal["auto"]) -> None:
         """Pin a variant from the next segment on, or let the network decide."""
         self._engine.set_mode(variant)

@@ -59,6 +59,7 @@ class Program:
         self._exact = exact
         self._tickets = itertools.count(1)
         self._heard: int | None = None  # the variant that the listener was given last
+        self._strangers: set[frozenset[int]] = set()  # variants between which no decoder can go on, though none said so
 
     # ── what the listener asks ───────────────────────────────────────────────────────────────
 
@@ -107,6 +108,21 @@ class Program:
             return None
         self.chain.append(after)
         return self._take(after)
+
+    def before(self, variant: int, index: int) -> Slot | None:
+        """The slot that primes a decoder for segment *index* of *variant*, which was taken last and turned out to need
+        one; the next change between these variants brings it along. None where none can be had: not for what stands in
+        for a download that was given up, because that is no time to ask for more.
+        """
+        for last, slot in itertools.pairwise(self.chain):
+            if slot.variant == variant and slot.index == index and last.variant != variant:
+                self._strangers.add(frozenset((last.variant, variant)))
+                if slot.before is None and not slot.excluded:
+                    slot.before = self._before(variant, index)
+                    if slot.before is not None:
+                        slot.before.taken = True
+                return slot.before
+        return None
 
     def set_mode(self, mode: Mode) -> None:
         """Play by *mode* behind the segment that the listener has."""
@@ -292,7 +308,9 @@ class Program:
         return slot
 
     def _goes_on(self, variant: int, other: int) -> bool:
-        """Whether one decoder can go on from *variant* to *other*, as far as codecs and suffixes tell."""
+        """Whether one decoder can go on from *variant* to *other*, as far as codecs and suffixes tell, or decoders."""
+        if frozenset((variant, other)) in self._strangers:
+            return False
         one, two = self._variants[variant], self._variants[other]
         timelines = self._catalogue.timelines
         return one.codecs == two.codecs and one.media(timelines[variant].segment(-1).uri) == two.media(

@@ -60,6 +60,12 @@ def test_two_transport_streams_one_behind_the_other_play_both():
     assert abs(2 * len(decode.load(data)[0]) - len(decode.load(data + data)[0])) <= 1024
 
 
+@pytest.mark.parametrize(("codec", "frames"), [("libmp3lame", 1152), ("ac3", 1536), ("aac", 1024)])
+def test_a_transport_stream_of_a_single_frame_is_heard(tmp_path, codec, frames):
+    body = sine(tmp_path, "one.ts", 440, 44100, 2, "-c:a", codec, "-frames:a", "1", "-f", "mpegts")
+    assert frames == len(decode.load(body, gapless="off")[0])
+
+
 MP3 = ("-c:a", "libmp3lame", "-write_xing", "0", "-f", "mp3")
 AAC = ("-c:a", "aac", "-f", "adts")
 AC3 = ("-c:a", "ac3", "-f", "ac3")

@@ -2,85 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from support import corpus
+from support import corpus, presented
+from support.presented import Listed, Presentation
 from support.signals import lag
 
 import kithara.decode as decode
-from kithara._core.resource import MemoryResource
-from kithara.events import EventBus
-from kithara.source import Segment, SegmentSource
+from kithara.source import SegmentSource
 
-KINDS = {
-    "ts": ("-hls_segment_type", "mpegts"),
-    "fmp4": ("-hls_segment_type", "fmp4"),
-}
-
-
-def held(data: bytes) -> MemoryResource:
-    store = MemoryResource(len(data))
-    store.write_at(0, data)
-    store.commit()
-    return store
-
-
-@dataclass
-class Listed:
-    """One variant's segments: bytes, seconds, init section."""
-
-    files: list[bytes]
-    seconds: list[float]
-    init: bytes | None
-
-
-class Presentation:
-    """A `SegmentSource` over lists made beforehand."""
-
-    def __init__(self, *variants: Listed, pattern: tuple[int, ...] | None = None) -> None:
-        self.lists = variants
-        self.variants = tuple(range(len(variants)))
-        self.duration: float | None = sum(variants[0].seconds)
-        self.events = EventBus()
-        self.epoch = 0
-        self.pattern = pattern
-        self.chosen = 0
-        self.skipped: set[int] = set()
-        self.discontinuities: dict[int, int] = {}
-        self._inits = [None if each.init is None else held(each.init) for each in variants]
-
-    def _segment(self, index: int) -> Segment | None:
-        while index in self.skipped:
-            index += 1
-        if index >= len(self.lists[0].files):
-            return None
-        variant = self.pattern[index % len(self.pattern)] if self.pattern else self.chosen
-        listed = self.lists[variant]
-        return Segment(
-            index=index,
-            start=sum(listed.seconds[:index]),
-            duration=listed.seconds[index],
-            store=held(listed.files[index]),
-            init=self._inits[variant],
-            variant=variant,
-            discontinuity=self.discontinuities.get(index, 0),
-            epoch=self.epoch,
-        )
-
-    def segment_at(self, seconds: float) -> Segment | None:
-        self.epoch += 1
-        edges = np.cumsum(self.lists[0].seconds)
-        return self._segment(int(np.searchsorted(edges, seconds, "right")))
-
-    def next(self, segment: Segment) -> Segment | None:
-        return self._segment(segment.index + 1)
-
-    def set_variant(self, variant: int | str) -> None:
-        self.chosen = int(variant) if variant != "auto" else 0
+KINDS = {"ts": presented.TS, "fmp4": presented.FMP4}
 
 
 @pytest.fixture(scope="session")
@@ -97,24 +30,12 @@ def listed(tmp_path_factory):
             if kind == "packed":
                 corpus.run("ffmpeg", "-v", "error", "-i", source, *codec, "-f", "segment", "-segment_time", "2",
                            "-segment_list", folder / "list.m3u8", folder / "part%03d.aac")  # fmt: skip
+                made[key] = presented.read_list(folder)
             else:
-                corpus.run("ffmpeg", "-v", "error", "-i", source, *codec, "-f", "hls", "-hls_time", "2",
-                           "-hls_list_size", "0", *KINDS[kind], folder / "list.m3u8")  # fmt: skip
-            made[key] = _read(folder)
+                made[key] = presented.packaged(folder, source, *codec, *KINDS[kind])
         return made[key]
 
     return make
-
-
-def _read(folder: Path) -> Listed:
-    text = (folder / "list.m3u8").read_text()
-    names = [line for line in text.splitlines() if line and not line.startswith("#")]
-    init = re.search(r'EXT-X-MAP:URI="([^"]+)"', text)
-    return Listed(
-        [(folder / name).read_bytes() for name in names],
-        [float(value) for value in re.findall(r"#EXTINF:([0-9.]+)", text)],
-        (folder / init[1]).read_bytes() if init else None,
-    )
 
 
 def plain() -> np.ndarray:
