@@ -212,16 +212,17 @@ def test_what_is_held_back_is_no_more_than_the_end_of_a_segment(variants, made):
             decoder.read(1)
 
 
-def test_until_a_segment_nears_its_end_nothing_is_held_back(made):
+@pytest.mark.parametrize(("variants", "packets"), [(1, 2), (2, 3)])
+def test_of_a_segment_that_may_be_given_up_midway_one_more_packet_is_awaited(variants, packets, made):
     listed = made("aac 44.1")
     data, init = listed.files[0], listed.init
     moov, moof = (next(box for box in iso.boxes(whole, 0, len(whole)) if box.kind == kind)
                   for whole, kind in ((init, b"moov"), (data, b"moof")))  # fmt: skip
     fragment = read_fragment(data[moof.start - 8 : moof.stop], iso.Box(b"moof", 8, moof.stop - moof.start + 8),
                              moof.start - 8, iso.sound_track(init, moov))  # fmt: skip
-    offset, size, _ = fragment.samples[1]
-    source = Presentation(listed, made("flac"), pattern=(0,))
+    offset, size, _ = fragment.samples[packets - 1]
+    source = Presentation(*(listed, made("flac"))[:variants], pattern=(0,))
     store = source.stores[0] = MemoryResource(len(data))
-    store.write_at(0, data[: offset + size])  # two packets, and the third does not come
+    store.write_at(0, data[: offset + size])  # and the next packet does not come
     with decode.Decoder(source) as decoder:
         assert 2048 == len(decoder.read(2048))
