@@ -169,6 +169,11 @@ class Delivery:
                 return False
             if transfer is None:  # not the link is slow, but whoever has its keys
                 self._program.choice.block(slot.variant, self._loop.time())
+        init = slot.init
+        if init is not None and init.store.status == "active":  # who waits for that waits for nothing
+            if init.task is not None:
+                init.task.cancel()
+            init.store.fail(Interrupted("another variant is heard now; ask for the segment again"))
         if transfer is not None:
             self._learn(slot, transfer, aborted=True)
         self._publish(slot.given_up(None, self._loop.time()))

@@ -8,6 +8,6 @@ def opened(server, store, **options):
     """The session on the presentation of *server*."""
 
     async def open_it():
-        return await HlsSource.open(server.url("master.m3u8"), HlsOptions(**options), store)
+        return await HlsSource.open(server.url("/master.m3u8"), HlsOptions(**options), store)
 
     return portal().run(open_it())
