@@ -33,7 +33,11 @@ async def at_rest(session):
     engine = session._engine
 
     def rests():
-        return not engine._active and all(slot.state is State.DONE for slot in engine.program.chain)
+        with engine._lock:
+            chain = engine.program.chain
+            heard = [slot.start for slot in chain if slot.taken][-1]
+            enough = chain[-1].stop - heard >= engine._options.look_ahead or chain[-1].stop >= session.duration
+            return enough and not engine._active and all(slot.state is State.DONE for slot in chain)
 
     await asyncio.to_thread(eventually, rests)
 
