@@ -267,8 +267,8 @@ class SegmentsDemuxer(Demuxer):
         choice, near = len(self.variants) > 1, (segment.duration - NEAR) * track.rate
         arriving = choice
         for data, samples in packets:
-            # One that is still on its way may be given up for another variant's at any packet.
-            arriving = arriving and segment.store.status == "active"
+            # What is not here as a whole may be given up for another variant at any packet.
+            arriving = arriving and segment.store.status != "committed"
             self.closing = arriving or (choice and count >= near)
             if track.container == "fmp4" and tick is not None and 0 < samples < track.packet:
                 # Only the presentation's last packet is shorter than the others: padding follows its true part.

@@ -28,6 +28,7 @@ class HlsOptions:
             packet a lossy codec sounds like the variant before. ``"exact"`` fetches the new variant's segment before,
             too, and primes a new decoder with it: what is heard from the change on is sample for sample what the new
             variant alone gives. Where that segment cannot be had, or a download was given up, it is ``"smooth"``.
+            Where codec or rate change there is a new decoder either way, primed like that, and both blend over 20 ms.
         http: Limits of the HTTP client, or the client itself.
         bus: Where events are published; None: a bus of its own.
         event_capacity: How many events a slow listener keeps.

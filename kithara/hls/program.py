@@ -22,6 +22,12 @@ from .timeline import Timeline
 SIGHT = 10
 """Coming segments whose sizes the controller is told."""
 
+PRIMED = 1.0
+"""Seconds of a variant after which no decoder remembers where it began."""
+
+BEHIND = 1.0
+"""Seconds before the segment that is heard of which it is known what was heard there."""
+
 
 class Program:
     """The chain of slots from the segment before the one that the listener has.
@@ -74,7 +80,7 @@ class Program:
             place = self.chain.index(here)
             if here.ticket is None:  # the change that it belongs to may lie before it, and was not heard yet
                 here.ticket = next((slot.ticket for slot in self.chain[place::-1] if slot.ticket is not None), None)
-            del self.chain[:place]
+            self._forget(here, place)
             return self._take(here)
         new = self._slot_at(seconds, self._heard)  # whatever was decided since, for the place that is left
         if new is None:
@@ -118,7 +124,7 @@ class Program:
             if slot.variant == variant and slot.index == index and last.variant != variant:
                 self._strangers.add(frozenset((last.variant, variant)))
                 if slot.before is None and not slot.excluded:
-                    slot.before = self._before(variant, index)
+                    slot.before = self._before(variant, index, last.stop)
                     if slot.before is not None:
                         slot.before.taken = True
                 return slot.before
@@ -252,11 +258,21 @@ class Program:
         slot.taken = True
         slot.taken_at = self._clock()
         self._heard = slot.variant
-        del self.chain[: max(0, self.chain.index(slot) - 1)]
+        self._forget(slot, max(0, self.chain.index(slot) - 1))
         if slot.ticket is not None:
             self._publish(VariantApplied(ticket=slot.ticket, variant=slot.variant, index=slot.index))
             slot.ticket = None
         return slot
+
+    def _forget(self, slot: Slot, place: int) -> None:
+        """Let go of the first *place* slots, now that *slot* is heard; not of what was heard just before, which a seek
+        back over a join is to find again.
+        """
+        while place and (before := self.chain[place - 1]).state is State.DONE and before.ticket is None:
+            if before.stop <= slot.start - BEHIND:
+                break
+            place -= 1
+        del self.chain[:place]
 
     def _within_window(self, seconds: float) -> float:
         """*seconds*, moved to what a live presentation offers: its live point to begin with, its window later."""
@@ -304,7 +320,7 @@ class Program:
         slot = self._with_ticket(self.make(chosen, place), variant, reason)
         slot.since = stop
         if chosen != variant and (self._exact or not self._goes_on(variant, chosen)):
-            slot.before = self._before(chosen, place)
+            slot.before = self._before(chosen, place, stop)
         return slot
 
     def _goes_on(self, variant: int, other: int) -> bool:
@@ -317,11 +333,13 @@ class Program:
             timelines[other].segment(-1).uri
         )
 
-    def _before(self, variant: int, index: int) -> Slot | None:
-        """The slot that can prime a decoder for segment *index* of *variant*, if one can."""
-        if not index:
-            return None
+    def _before(self, variant: int, index: int, stop: float) -> Slot | None:
+        """The slot that can prime a decoder for segment *index* of *variant*, if one can and is needed: not for one
+        that begins so long before *stop* seconds, where it is heard from, that it primes itself.
+        """
         timeline = self._catalogue.timelines[variant]
+        if not index or timeline.starts[index] <= stop - PRIMED:
+            return None
         before, segment = timeline.segment(index - 1), timeline.segment(index)
         if before.gap or before.discontinuity != segment.discontinuity:
             return None

@@ -16,7 +16,7 @@ from kithara._core.resource import MemoryResource
 from kithara.decode import boxes as iso
 from kithara.decode import segments
 from kithara.decode.fragments import read_fragment
-from kithara.errors import NetTimeout
+from kithara.errors import Interrupted, NetTimeout
 from kithara.source import Priming
 
 RATE = 44100
@@ -196,6 +196,28 @@ def test_a_seek_ends_the_waiting_for_what_primes_a_decoder(made):
         stream.seek(0.5)
         expected = alone(made, "aac 44.1")
         assert np.array_equal(expected[RATE // 2 : RATE], stream.read(RATE // 2))
+
+
+@pytest.mark.parametrize(("old", "new"), PAIRS)
+def test_a_segment_given_up_midway_for_another_codec_is_no_click(old, new, made):
+    source = Presentation(made(old), made(new), start=0)
+    data = source.lists[0].files[JOIN]
+    store = source.stores[JOIN] = MemoryResource(len(data))
+    store.write_at(0, data[: len(data) // 2])
+    store.fail(Interrupted("this comes from another variant now"))
+    asked = source.segment_at
+
+    def segment_at(seconds):
+        if seconds:
+            source.stores.clear()
+            source.set_variant(1)
+        return asked(seconds)
+
+    source.segment_at = segment_at
+    pcm, place = played(source)
+    edges = np.cumsum(source.lists[0].seconds) * RATE
+    assert edges[JOIN - 1] + RATE // 2 < place < edges[JOIN] - RATE // 2
+    assert loudest_step(pcm, place, RATE) < 1.5
 
 
 @pytest.mark.parametrize("variants", [1, 2])

@@ -48,10 +48,16 @@ class Tree:
 
 
 def _pack(
-    folder: Path, codec: list[str], options: list[str], name: str = "seg%03d.ts", *, seconds: int = SECONDS
+    folder: Path,
+    codec: list[str],
+    options: list[str],
+    name: str = "seg%03d.ts",
+    *,
+    seconds: int = SECONDS,
+    source: Path | None = None,
 ) -> None:
     folder.mkdir(parents=True)
-    source = corpus._source(44100, 44100 * seconds + corpus.EXTRA, 16)
+    source = source or corpus._source(44100, 44100 * seconds + corpus.EXTRA, 16)
     corpus.run(
         "ffmpeg", "-v", "error", "-y", "-i", source, "-map", "0:a", *codec,
         "-f", "hls", "-hls_time", str(SEGMENT), "-hls_playlist_type", "vod", "-hls_list_size", "0",
@@ -113,6 +119,20 @@ def _mixed(folder: Path) -> None:
     _pack(folder / "v0", [*_aac(64), "-ar", "44100"], [], "seg%03d.ts")
     _pack(folder / "v1", [*_aac(128), "-ar", "48000"], FMP4, "seg%03d.m4s")
     _pack(folder / "v2", ["-c:a", "flac", "-strict", "-2"], FMP4, "seg%03d.m4s")
+
+
+def _tones(folder: Path) -> None:
+    """Low tones, so that a click stands out, in variants that differ in codec, rate and container; nothing says so."""
+    source = folder / "tones.wav"
+    left, right = ("+".join(f"{level}*sin(2*PI*{hertz}*t)" for level, hertz in pair)
+                   for pair in (((0.35, 220), (0.2, 547)), ((0.35, 330), (0.2, 811))))  # fmt: skip
+    tones = f"aevalsrc={left}|{right}:s=44100:c=stereo:d={SECONDS}"
+    corpus.run("ffmpeg", "-v", "error", "-f", "lavfi", "-i", tones, source)
+    _pack(folder / "v0", ["-c:a", "libmp3lame", "-b:a", "64k"], [], source=source)
+    fast = [*_aac(128), "-aac_pns", "0", "-ar", "48000"]
+    for number, codec in enumerate([[*_aac(64), "-aac_pns", "0"], fast, ["-c:a", "flac", "-strict", "-2"]], 1):
+        _pack(folder / f"v{number}", codec, FMP4, "seg%03d.m4s", source=source)
+    source.unlink()
 
 
 def _encrypted(folder: Path, iv: bool) -> None:
@@ -223,6 +243,7 @@ RECIPES: dict[str, Callable[[Path], None]] = {
     "packed-mp3": lambda folder: _packed(
         folder, "libmp3lame", "mp3", ["-segment_format_options", "write_xing=0:id3v2_version=0"], (64, 128)
     ),
+    "tones": _tones,
     "ts-minute": _long,
     "ts-rekeyed": _rekeyed,
     "ts-no-pns": lambda folder: _without_noise(folder, [], "seg%03d.ts"),
