@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import itertools
 import os
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kithara.assets import AssetStore, ResourceKey
-from kithara.storage import StreamingResource, Validators
+from kithara.storage import StreamingResource
 
-from .conftest import Versus, per_call
+from .conftest import Versus, crowd, per_call
 
 ASSETS = 100_000
 CHUNK = 64 << 10
@@ -32,14 +30,7 @@ def private_bytes() -> int:
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache whose index knows 100 000 assets."""
     root = tmp_path_factory.mktemp("crowded") / "cache"
-    AssetStore(root).close()
-    names = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(ASSETS)]
-    facts = Validators(total=8000, etag='"0123456789abcdef"', content_type="audio/mpeg").to_json()
-    with sqlite3.connect(root / "_index" / "index.db") as db:
-        rows = ((name, used, f"https://example.org/album/{used}/song.mp3") for used, name in enumerate(names))
-        db.executemany("INSERT INTO assets (name, used, label) VALUES (?, ?, ?)", rows)
-        db.executemany("INSERT INTO resources VALUES (?, 'file/body', 8192, 1, ?)", ((name, facts) for name in names))
-    db.close()
+    crowd(root, ASSETS)
     return root
 
 

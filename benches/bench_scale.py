@@ -1,9 +1,14 @@
-"""What grows: many parts, readers, sources and seeks; what a stream holds in memory. Growth is printed, not judged."""
+"""What grows: many parts, readers, sources and seeks; what a stream holds in memory."""
 
 from __future__ import annotations
 
-import gc
+import functools
+import json
+import os
 import random
+import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,28 +16,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import hlstrees
+from support import corpus, hlstrees
 
 import kithara
 from kithara import SyncReader
 from kithara._core.chain import Chain, Part
 from kithara._core.resource import MemoryResource
 from kithara._core.ring import RingBuffer
+from kithara.assets.index import Index
 from kithara.cli.origin import Origin
 from kithara.hls import HlsOptions, HlsSession, HlsSource, parse_playlist
 from kithara.hls.timeline import Timeline
 from kithara.portal import portal
 
-from .conftest import Timed, Versus
+from .conftest import HERE, ROOT, Timed, Versus, crowd
 
 KIB, MIB = 1 << 10, 1 << 20
-
-
-def private() -> int:
-    """KiB of this process that no file backs: the cached bytes themselves are the system's to take back."""
-    gc.collect()
-    with open("/proc/self/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+DECADES = (1, 10, 100, 1000)
+RUNS = (1000, 10_000)
+ASSETS = (100, 1000, 10_000, 100_000)
 
 
 def filled(size: int) -> MemoryResource:
@@ -144,9 +146,8 @@ def test_playlist(versus: Versus) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [1, 10, 100, 1000])
-def test_readers(count: int, versus: Versus) -> None:
-    """One write that *count* threads wait for, until the last of them has read."""
+def woken(count: int) -> float:
+    """µs for each of *count* threads that wait for one write, until the last of them has read."""
     store = MemoryResource(4096)
     barrier = threading.Barrier(count + 1)
     threading.stack_size(256 * KIB)
@@ -160,57 +161,103 @@ def test_readers(count: int, versus: Versus) -> None:
     for thread in threads:
         thread.start()
     barrier.wait()
-    time.sleep(0.05)
+    time.sleep(0.05 + count / 5000)  # until all of them wait
     began = time.perf_counter()
     store.write_at(0, bytes(4096))
     for thread in threads:
         thread.join()
     threading.stack_size(0)
-    versus.noted(f"a write wakes {count:,} readers", (time.perf_counter() - began) * 1e6 / count, unit="µs each")
+    return (time.perf_counter() - began) * 1e6 / count
 
 
-@pytest.mark.parametrize("count", [1000, 2000, 4000, 8000])
-def test_runs(count: int, versus: Versus) -> None:
-    """A store with *count* separate runs: a write at random, and what is missing behind a place."""
-    store = MemoryResource(count * 1024)
-    places = random.Random(5).sample(range(count), count)
+def test_readers(versus: Versus) -> None:
+    costs = {count: statistics.median(woken(count) for _ in range(5)) for count in DECADES}
+    versus.growth("a write wakes {:,} readers, each", costs, unit="µs")
+
+
+def test_runs(versus: Versus) -> None:
+    """A store with so many separate runs: a write at random, and what is missing behind a place."""
     data = bytes(512)
+    writes: dict[int, list[float]] = {count: [] for count in RUNS}
+    looks: dict[int, list[float]] = {count: [] for count in RUNS}
+    for count in RUNS * 5:
+        store = MemoryResource(count * 1024)
+        places = random.Random(5).sample(range(count), count)
+        writes[count].append(nanoseconds([functools.partial(store.write_at, place * 1024, data) for place in places]))
+        looks[count].append(
+            nanoseconds([functools.partial(store.next_gap, place * 1024, count * 1024) for place in places])
+        )
+    versus.growth("a write of 512 bytes among {:,} runs", medians(writes), unit="ns")
+    versus.growth("a look for a gap among {:,} runs", medians(looks), unit="ns")
+
+
+def test_assets(tmp_path: Path, versus: Versus) -> None:
+    """A cache of so many assets: one more is entered, and the 50 that would have to go first are looked up."""
+    enters: dict[int, list[float]] = {count: [] for count in ASSETS}
+    victims: dict[int, list[float]] = {count: [] for count in ASSETS}
+    for count in ASSETS:
+        root = tmp_path / str(count)
+        crowd(root, count)
+        with kithara.AssetStore(root) as store:
+            index = store._index
+
+            def enter(name: str, index: Index = index) -> None:
+                index.put(name, "file/body", 8192, complete=True)
+                index.totals()
+
+            for number in range(200):
+                enters[count].append(nanoseconds([functools.partial(enter, f"new-{number}")]) / 1000)
+                victims[count].append(nanoseconds([functools.partial(index.oldest, 50)]) / 1000)
+    versus.growth("one more beside {:,} assets", medians(enters), unit="µs")
+    versus.growth("50 victims of {:,} assets", medians(victims), unit="µs")
+
+
+def nanoseconds(calls: list[Callable[[], object]]) -> float:
+    """ns of each of *calls*, done one after the other."""
     began = time.perf_counter_ns()
-    for place in places:
-        store.write_at(place * 1024, data)
-    written = (time.perf_counter_ns() - began) / count
-    began = time.perf_counter_ns()
-    for place in places:
-        store.next_gap(place * 1024, count * 1024)
-    versus.noted(f"a write of 512 bytes among {count:,} runs", written, unit="ns")
-    versus.noted("… and a look for a gap", (time.perf_counter_ns() - began) / count, unit="ns")
+    for call in calls:
+        call()
+    return (time.perf_counter_ns() - began) / len(calls)
 
 
-def test_memory_of_sources(tmp_path: Path, versus: Versus) -> None:
-    """200 files open at once, each with a reader that has read its start."""
-    data = random.Random(6).randbytes(256 * KIB)
-    names = [f"{number}.bin" for number in range(200)]
-    with Origin(dict.fromkeys(names, data)) as origin, kithara.AssetStore(tmp_path / "cache") as store:
-        with kithara.open(origin.url(names[0]), store=store) as first:
-            first.read(4096)
-        before = private()
-        readers = [kithara.open(origin.url(name), store=store) for name in names]
-        for reader in readers:
-            assert len(reader.read(4096)) == 4096
-        after = private()
-        for reader in readers:
-            reader.close()
-    versus.noted("memory of one of 200 open files", (after - before) / 200, unit="KiB")
+def medians(costs: dict[int, list[float]]) -> dict[int, float]:
+    return {count: statistics.median(found) for count, found in costs.items()}
 
 
-def test_memory_of_an_hour(tmp_path: Path, versus: Versus) -> None:
-    """An hour at 256 kbit/s through the cache: what is held when it has all been read, beside before."""
-    size = 115 * MIB
-    with Origin({"hour.bin": bytes(size)}) as origin, kithara.AssetStore(tmp_path / "cache") as store:
-        with kithara.open(origin.url("hour.bin"), store=store) as reader:
-            reader.read(64 * KIB)
-            before = private()
-            while reader.read(64 * KIB):
-                pass
-            after = private()
-    versus.noted("growth over an hour of 256 kbit/s", max(0, after - before) / 1024, unit="MiB")
+def holding(what: str, root: Path, *urls: str) -> dict[str, float]:
+    """What an interpreter of its own holds; see `support/holding.py`."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / "support" / "holding.py"), what, str(root), *urls],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def test_sources(tmp_path: Path, versus: Versus) -> None:
+    """So many files opened at once through one cache, each with a reader that has read its start."""
+    data = random.Random(6).randbytes(64 * KIB)
+    names = [f"{number}.bin" for number in range(max(DECADES) + 1)]
+    found: dict[int, dict[str, float]] = {}
+    with Origin(dict.fromkeys(names, data)) as origin:
+        for count in sorted({*DECADES, 200}):
+            found[count] = holding("sources", tmp_path / str(count), *map(origin.url, names[: count + 1]))
+    versus.growth("{:,} files opened at once, each", {n: found[n]["milliseconds"] for n in DECADES}, unit="ms")
+    for count, facts in found.items():
+        total = (facts["anonymous"] + facts["mapped"]) / 1024
+        versus.noted(f"memory of each of {count:,} open files", total, unit="MiB")
+        versus.noted("… of it no file's", facts["anonymous"] / 1024, unit="MiB")
+    versus.noted("descriptors of each of 1,000 open files", found[1000]["descriptors"], unit="")
+    versus.noted("threads of each of 1,000 open files", found[1000]["threads"], unit="")
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [("paused", "paused at its start"), ("playing", "read to its end"), ("decoding", "decoded to its end")],
+)
+def test_memory_of_an_hour(what: str, name: str, tmp_path: Path, versus: Versus) -> None:
+    """An hour at 256 kbit/s, or of AAC, through the cache: what memory grows by at most, beside its start."""
+    hour = corpus.file("adts", seconds=300).path.read_bytes() * 12 if what == "decoding" else bytes(115 * MIB)
+    with Origin({"hour.aac": hour}) as origin:
+        found = holding(what, tmp_path / "cache", origin.url("hour.aac"))
+    versus.noted(f"memory that grows while an hour is {name}", found["anonymous"] / 1024, unit="MiB")

@@ -7,21 +7,27 @@ Nothing here asserts on time. ``--report FILE`` writes the table, with the machi
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib.metadata
 import importlib.util
+import math
 import os
 import platform
+import sqlite3
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from kithara.assets import AssetStore
+from kithara.storage import Validators
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -152,6 +158,18 @@ class Versus:
         self._not_timed()
         self._rows.append(Row(name, "", value, 0.0, unit, "—", 0.0, None))
 
+    def growth(self, name: str, costs: Mapping[int, float], *, unit: str) -> None:
+        """What each of so many costs, beside what it would if all together grew by n log n from the count before."""
+        before = None
+        for count, cost in costs.items():
+            if before is None or before == 1:
+                self.noted(name.format(count), cost, unit=unit)
+            else:
+                most = costs[before] * math.log(count) / math.log(before)
+                peer = f"n log n from {before:,}"
+                self._rows.append(Row(name.format(count), peer, cost, most, unit, "≤ 1 ×", cost / most, cost <= most))
+            before = count
+
     def limit(self, name: str, ours: Timed, *, at_most: float, unit: str = "ns", rounds: int = 21) -> float:
         """A measurement beside a fixed figure."""
         return self(name, ours, "fixed", lambda: at_most, at_most=1.0, unit=unit, rounds=rounds)
@@ -160,6 +178,18 @@ class Versus:
 @pytest.fixture
 def versus(request: pytest.FixtureRequest, benchmark: Any) -> Versus:
     return Versus(request.config.stash[ROWS], benchmark, request.config.getoption("--rounds"))
+
+
+def crowd(root: Path, count: int) -> None:
+    """Make a cache at *root* whose index knows *count* assets."""
+    AssetStore(root).close()
+    names = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(count)]
+    facts = Validators(total=8000, etag='"0123456789abcdef"', content_type="audio/mpeg").to_json()
+    with sqlite3.connect(root / "_index" / "index.db") as db:
+        rows = ((name, used, f"https://example.org/album/{used}/song.mp3") for used, name in enumerate(names))
+        db.executemany("INSERT INTO assets (name, used, label) VALUES (?, ?, ?)", rows)
+        db.executemany("INSERT INTO resources VALUES (?, 'file/body', 8192, 1, ?)", ((name, facts) for name in names))
+    db.close()
 
 
 def per_call(call: Callable[[], object], count: int) -> Timed:

@@ -18,35 +18,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .._core import disk
+from .schema import HIGHEST, prepare, transaction
 
 _indexes: weakref.WeakSet[Index] = weakref.WeakSet()
 _log = logging.getLogger("kithara.assets")
 
-VERSION = 1
-
 BUSY_FOR = 2.0
 """Seconds to wait for another connection."""
-
-_SCHEMA = f"""
-CREATE TABLE assets (
-    name TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL DEFAULT 0,
-    keep INTEGER NOT NULL DEFAULT 0, label TEXT
-) WITHOUT ROWID;
-CREATE INDEX by_use ON assets (keep, used);
-CREATE TABLE resources (
-    asset TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, complete INTEGER NOT NULL, facts TEXT,
-    PRIMARY KEY (asset, path)
-) WITHOUT ROWID;
-CREATE TRIGGER grown AFTER INSERT ON resources BEGIN
-    UPDATE assets SET size = size + new.size WHERE name = new.asset; END;
-CREATE TRIGGER changed AFTER UPDATE OF size ON resources BEGIN
-    UPDATE assets SET size = size + new.size - old.size WHERE name = new.asset; END;
-CREATE TRIGGER shrunk AFTER DELETE ON resources BEGIN
-    UPDATE assets SET size = size - old.size WHERE name = old.asset; END;
-CREATE TRIGGER forgotten AFTER DELETE ON assets BEGIN
-    DELETE FROM resources WHERE asset = old.name; END;
-PRAGMA user_version = {VERSION};
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +79,7 @@ class Index:
                 if _is_busy(exc):
                     break  # it is in use, and so not broken: others go on with it
         self._db = self._connect(":memory:")
-        self._db.executescript(_SCHEMA)
+        prepare(self._db)
         self.fresh = True
 
     def _open_patiently(self, path: str) -> sqlite3.Connection:
@@ -121,19 +99,8 @@ class Index:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         db = self._connect(path)
         try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                with db:
-                    db.execute("BEGIN IMMEDIATE")
-                    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-                    if tables == 0:
-                        for statement in _statements(_SCHEMA):
-                            db.execute(statement)
-                        self.fresh = True
-            elif version != VERSION:
-                raise sqlite3.DatabaseError(f"version {version}; this is version {VERSION}")
-            db.execute("SELECT name, used, size, keep, label FROM assets LIMIT 1").fetchall()
-            db.execute("SELECT asset, path, size, complete, facts FROM resources LIMIT 1").fetchall()
+            if prepare(db):
+                self.fresh = True
         except BaseException:
             db.close()
             raise
@@ -188,13 +155,13 @@ class Index:
                 _log.warning("the index %s cannot be begun anew: %s", self._path, exc)
         if self._db is None:
             self._db = self._connect(":memory:")
-            self._db.executescript(_SCHEMA)
+            prepare(self._db)
         self.fresh = True
 
     def _highest(self) -> int:
         highest = 0
         with self._database() as db:
-            highest = int(db.execute("SELECT ifnull(max(used), 0) FROM assets").fetchone()[0])
+            highest = int(db.execute(HIGHEST).fetchone()[0])
         return highest
 
     # ── facts ────────────────────────────────────────────────────────────────────────────────
@@ -215,9 +182,9 @@ class Index:
                 return
             stamps = [(used, name) for name, used in self._touched.items()]
             self._touched.clear()
-            with _transaction(db):
+            with transaction(db):
                 # Another process counts as well: never behind what it has written.
-                (highest,) = db.execute("SELECT ifnull(max(used), 0) FROM assets").fetchone()
+                (highest,) = db.execute(HIGHEST).fetchone()
                 ahead = max(0, highest - min(used for used, _ in stamps) + 1)
                 db.executemany("UPDATE assets SET used = ? WHERE name = ?", [(u + ahead, n) for u, n in stamps])
                 self._counter += ahead
@@ -229,7 +196,7 @@ class Index:
         with self._lock, self._database() as db:
             if db.execute(known, (name, path)).fetchone():
                 return False  # by far the most often; no write then
-        with self._lock, self._database() as db, _transaction(db):
+        with self._lock, self._database() as db, transaction(db):
             self._counter += 1
             new = db.execute("SELECT 1 FROM assets WHERE name = ?", (name,)).fetchone() is None
             db.execute(
@@ -260,7 +227,7 @@ class Index:
 
     def drop(self, name: str, path: str | None = None) -> None:
         """Forget the resource *path*, or the whole asset."""
-        with self._lock, self._database() as db, _transaction(db):
+        with self._lock, self._database() as db, transaction(db):
             if path is None:
                 self._touched.pop(name, None)
                 db.execute("DELETE FROM assets WHERE name = ?", (name,))
@@ -280,7 +247,7 @@ class Index:
         """Assets, and the bytes they take."""
         row: tuple[int, int] = (0, 0)
         with self._database() as db:
-            row = db.execute("SELECT count(*), ifnull(sum(size), 0) FROM assets").fetchone()
+            row = db.execute("SELECT assets, size FROM totals").fetchone()
         return row[0], row[1]
 
     def rows(self) -> list[AssetRow]:
@@ -319,7 +286,7 @@ class Index:
         for name, kept, resources in assets:
             seen.add(name)
             found = {path: (size, complete) for path, size, complete in resources}
-            with self._lock, self._database() as db, _transaction(db):
+            with self._lock, self._database() as db, transaction(db):
                 db.execute(
                     "INSERT INTO assets (name, used, keep) VALUES (?, 0, ?) ON CONFLICT (name) DO UPDATE SET keep = ?",
                     (name, int(kept), int(kept)),
@@ -362,34 +329,12 @@ def _is_remote(path: str) -> bool:
         os.close(fd)
 
 
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-
-
 def _is_busy(error: Exception) -> bool:
     """Whether another connection is in the way, now."""
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in (
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
     )
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of *script*, one by one, since `executescript` commits a transaction of the caller's."""
-    pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            yield pending
-            pending = ""
 
 
 def _after_fork_in_child() -> None:

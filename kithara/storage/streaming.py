@@ -434,3 +434,5 @@ class StreamingResource(SharedResource):
                     # Not of a whole one: followers may hold it for committed, and this changes its time stamp.
                     self._room.give_back(self.fd)
                 writer.release()
+            if self.status == "committed":  # nobody has anything to tell about it any more
+                self._following.close()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -41,6 +42,44 @@ def test_sizes_follow_the_resources(index):
     index.drop("a")
     assert index.totals() == (1, 7)
     assert index.facts("a", "file/body") is None
+
+
+def test_totals_are_the_sums_of_the_rows_after_anything(index):
+    chance = random.Random(8)
+    for _ in range(300):
+        name, path = chance.choice("abcdef"), chance.choice("xyz")
+        act = chance.choice(("enter", "put", "put", "drop", "forget", "keep", "scan"))
+        if act == "enter":
+            index.enter(name, path)
+        elif act == "put":
+            index.put(name, path, chance.randrange(1000), complete=True)
+        elif act == "drop":
+            index.drop(name, path)
+        elif act == "forget":
+            index.drop(name)
+        elif act == "keep":
+            index.keep(name, chance.random() < 0.5)
+        else:
+            found = [(name, False, [(path, chance.randrange(1000), True)])]
+            index.replace_all(found, drop_missing=chance.random() < 0.2)
+        rows = index.rows()
+        assert (len(rows), sum(row.size for row in rows)) == index.totals()
+
+
+def test_an_index_from_before_totals_were_kept_learns_them(path):
+    index = Index(path)
+    index.put("a", "x", 5, complete=True)
+    index.close()
+    with sqlite3.connect(path) as db:
+        for trigger in ("one_more", "one_less", "another_size"):
+            db.execute(f"DROP TRIGGER {trigger}")
+        db.execute("DROP TABLE totals")
+        db.execute("INSERT INTO resources VALUES ('a', 'y', 7, 1, NULL)")
+    db.close()
+    index = Index(path)
+    index.put("b", "x", 1, complete=True)
+    assert (False, (2, 13)) == (index.fresh, index.totals())
+    index.close()
 
 
 def test_the_least_recently_used_comes_first_and_survives_reopening(path):

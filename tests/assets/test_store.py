@@ -63,6 +63,14 @@ def fill(store, name, data=DATA, path="file/body"):
     assert "committed" == resource.status
 
 
+def test_a_whole_resource_tells_other_processes_nothing_and_holds_no_descriptor_for_it(disk):
+    resource = disk.open_streaming(KEY)
+    resource.write_at(0, DATA)
+    told = [path for path in descriptors_below(disk.root) if ".live" in path]
+    resource.commit(len(DATA))
+    assert (1, []) == (len(told), [path for path in descriptors_below(disk.root) if ".live" in path])
+
+
 def ids(store):
     return {str(info.id) for info in store.assets()}
 
