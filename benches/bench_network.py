@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import os
 import random
 import shutil
@@ -176,7 +177,7 @@ def test_cold_in_order_beside_others(peer: str, server: Nginx, place: Path, vers
         theirs = lambda: through_fsspec(url, place, protocol)  # noqa: E731
     versus(
         "256 MB cold in order, into a cache", lambda: through_kithara(url, place / "cache"), peer, theirs,
-        at_most=1.0, unit="s", rounds=3,
+        at_most=1.0, unit="s", rounds=5,
     )  # fmt: skip
 
 
@@ -235,3 +236,31 @@ def test_cold_at_random(server: Nginx, place: Path, versus: Versus) -> None:
     sent = sum(request.sent for request in server.requests()[before:])
     versus.fact("… bytes sent beside bytes read", sent / (JUMPS * 4096), at_most=4.0, unit="×")
     versus.fact("… the second pass", passes[-1], at_most=10.0, unit="µs")
+
+
+def test_again_at_random(server: Nginx, place: Path, versus: Versus) -> None:
+    """What was read comes again as from a local file, and nothing of it is asked for again."""
+    offsets = places()
+
+    def jumps(file: Any) -> float:
+        began = time.perf_counter()
+        for offset in offsets:
+            file.seek(offset)
+            file.read(4096)
+        return (time.perf_counter() - began) / JUMPS * 1e6
+
+    with (
+        kithara.AssetStore(place / "again") as store,
+        kithara.open(server.url("file.bin"), store=store) as file,
+        open(server.root / "file.bin", "rb", buffering=0) as local,
+    ):
+        jumps(file)
+        before = len(server.requests())
+        versus(
+            "2000 × 4 KiB at random, again", lambda: jumps(file), "FileIO.seek + read", lambda: jumps(local),
+            at_most=1.0, unit="µs", rounds=11,
+        )  # fmt: skip
+        spans = [tuple(map(int, asked.range[6:].split("-"))) for asked in server.requests()[before:]]
+    read = sorted(offsets)
+    again = sum(bisect.bisect_right(read, last) > bisect.bisect_right(read, first - 4096) for first, last in spans)
+    versus.fact("… requests for what was read", again, at_most=0, unit="")

@@ -151,7 +151,8 @@ class Versus:
     def fact(self, name: str, value: float, *, at_most: float, unit: str) -> None:
         """A figure taken on the way, beside a fixed one."""
         self._not_timed()
-        self._rows.append(Row(name, "fixed", value, at_most, unit, "≤ 1 ×", value / at_most, value <= at_most))
+        ratio = value / at_most if at_most else value
+        self._rows.append(Row(name, "fixed", value, at_most, unit, "≤ 1 ×", ratio, value <= at_most))
 
     def noted(self, name: str, value: float, *, unit: str) -> None:
         """A figure that is shown and not judged."""
