@@ -150,6 +150,25 @@ def test_seek_and_read(warm: Warm, versus: Versus) -> None:
     )
 
 
+@pytest.mark.parametrize("order", ["in order", "at random"])
+def test_a_reopened_file(order: str, warm: Warm, versus: Versus) -> None:
+    """A file that an earlier session left, its pages in memory, beside the one that this process wrote."""
+    store = FileResource(os.dup(warm.fd), committed=True)
+    places = scattered(4096).tolist()
+
+    def run(reader: SyncReader) -> float:
+        return in_order(reader, 4096, len(places)) if order == "in order" else at_random(reader, 4096, places)
+
+    with SyncReader(store) as reader:
+        versus(
+            f"readinto 4 KiB {order} of a cached file, reopened",
+            lambda: run(reader),
+            "as it was written",
+            lambda: run(warm.reader),
+            at_most=1.2,
+        )
+
+
 def test_wait_for_what_is_here(warm: Warm, probe: ModuleType, versus: Versus) -> None:
     versus.limit("wait_range on bytes here, C to C", lambda: probe.waits(warm.reader, 100_000), at_most=100.0)
 

@@ -18,10 +18,14 @@ from .store cimport (
     Watch,
     call,
     check_range,
+    unraisable,
 )
 from .sync cimport kt_broadcast, kt_load, kt_lock, kt_now, kt_store, kt_unlock, kt_wait_until
 
 from .. import errors
+
+cdef extern from "Python.h":
+    void PyErr_SetInterrupt()
 
 cdef enum:
     MOST_AT_ONCE = 32
@@ -65,6 +69,7 @@ cdef class Chain(Store):
         self.failures = []
         self.pending = []
         self.life.shut = &self.shut
+        self.cold = True  # as its parts are
 
     def __init__(self, parts, *, int64_t look_ahead=8 << 20):
         cdef int64_t index
@@ -233,8 +238,14 @@ cdef class Chain(Store):
         cdef Part part = self.parts[index]
         cdef Store store = None
         cdef object failure = None
+        cdef bint interrupted = False
         try:
-            store = part.source if isinstance(part.source, Store) else part.source()
+            while True:
+                try:
+                    store = part.source if isinstance(part.source, Store) else part.source()
+                    break
+                except KeyboardInterrupt:  # whoever asks may not be the one that reads the part, and raise it
+                    interrupted = True
             store._use()
             if not store.attach(&piece.cursor):
                 raise errors.Busy("the store feeds one reader, and has it", url=store.label, operation="opening")
@@ -253,6 +264,8 @@ cdef class Chain(Store):
             piece.users += 1
         kt_broadcast(&self.monitor)
         kt_unlock(&self.monitor)
+        if interrupted:
+            PyErr_SetInterrupt()  # comes again where it can be raised: in the wait, or behind the read
         return failure is None
 
     cdef void _tidy(self) noexcept:
@@ -260,6 +273,7 @@ cdef class Chain(Store):
         cdef int64_t left[MOST_AT_ONCE]
         cdef int64_t index, count = 0
         cdef int entry
+        cdef bint interrupted = False
         kt_lock(&self.monitor)
         for index in range(self.count):
             if self.pieces[index].open and self.pieces[index].users == 0 and not self.is_needed(index):
@@ -269,7 +283,14 @@ cdef class Chain(Store):
                     break
         kt_unlock(&self.monitor)
         for entry in range(count):
-            self._release(left[entry])
+            try:
+                self._release(left[entry])
+            except KeyboardInterrupt:
+                interrupted = True
+            except Exception as error:
+                unraisable(error)
+        if interrupted:
+            PyErr_SetInterrupt()
 
     cdef bint is_needed(self, int64_t index) noexcept nogil:
         """Whether a reader or a wait is in the part or in the one before. Monitor held."""
@@ -404,6 +425,27 @@ cdef class Chain(Store):
             into += part_size
             size -= part_size
         return READY
+
+    cdef bint near(self, int64_t offset, int64_t size) noexcept nogil:
+        cdef int64_t index, base, part_size
+        cdef Piece *piece
+        cdef bint near = True
+        while near and size > 0:
+            kt_lock(&self.monitor)
+            index = self.find(offset)
+            piece = &self.pieces[index]
+            if index == self.count or piece.store == NULL:  # nothing to copy yet
+                kt_unlock(&self.monitor)
+                return True
+            piece.users += 1
+            base = self.bases[index]
+            part_size = size if piece.length < 0 else min(size, base + piece.length - offset)
+            kt_unlock(&self.monitor)
+            near = not (<Store>piece.store).cold or (<Store>piece.store).near(offset - base, part_size)
+            self.unuse(index)
+            offset += part_size
+            size -= part_size
+        return near
 
     cdef bint hole(self, int64_t start, int64_t stop, int64_t *hole_start, int64_t *hole_stop) noexcept nogil:
         cdef int64_t index, base, length, limit

@@ -73,7 +73,9 @@ cdef class SyncReader:
         )
     cdef inline bint keeps(self, int64_t size) noexcept:
         """Whether a read of *size* bytes that are here keeps the GIL."""
-        return size < RELEASE_FROM and not self.always_release and not self._store.cold
+        if size >= RELEASE_FROM or self.always_release:
+            return False
+        return not self._store.cold or self._store.near(kt_load(&self.position), size)
     cdef int _open(self) except -1
     cdef object _read(self, int64_t size, bint whole)
     cdef object _readinto(self, object buffer, bint whole)

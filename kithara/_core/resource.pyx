@@ -17,6 +17,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 from .guard cimport Mapping, guard_map, guard_unmap, guarded_copy
 from .ranges cimport RangeSet, Run, pairs_of
+from .resident cimport kt_resident_has, kt_resident_init
 from .store cimport (
     ACTIVE,
     BACKWARD,
@@ -65,6 +66,7 @@ cdef extern from "<sys/stat.h>" nogil:
     ctypedef struct stat_t "struct stat":
         int64_t st_size
         unsigned long st_ino
+        unsigned int st_uid
     int c_fstat "fstat"(int fd, stat_t *out)
     int64_t kt_mtime(stat_t *of)
 
@@ -72,6 +74,7 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t c_pread "pread"(int fd, void *into, size_t size, int64_t offset)
     ssize_t c_pwrite "pwrite"(int fd, const void *data, size_t size, int64_t offset)
     int c_close "close"(int fd)
+    unsigned int c_geteuid "geteuid"()
 
 cdef enum:
     TOO_MANY_RUNS = -1000
@@ -442,7 +445,8 @@ cdef class FileResource(Resource):
         fd: An open regular file, readable, and writable unless *committed*. Owned: closed with the last reference.
         length: Bytes in all, where known.
         ranges: What the file already holds and can be trusted, as ``(start, stop)``.
-        cold: The bytes were not written by this process, so reading may fault pages in from disk.
+        cold: The bytes were not written by this process, so reading may fault pages in from disk: a read gives the GIL up
+            unless its pages were seen in memory within the last second.
         committed: The file is whole; *length* defaults to its size.
         io: ``"auto"`` maps where that is possible; ``"pread"`` never maps.
 
@@ -464,6 +468,7 @@ cdef class FileResource(Resource):
         self.fd = fd
         self.unmappable = io == "pread"
         self.cold = cold or committed
+        self.tells = now.st_uid == c_geteuid()  # of a file of somebody else Linux says that all of it is in memory
         if committed:
             length = now.st_size if length is None else length
             if length != now.st_size:
@@ -484,6 +489,7 @@ cdef class FileResource(Resource):
     def __dealloc__(self):
         if self.mapping:
             guard_unmap(<Mapping *><uintptr_t>self.mapping)
+        free(self.resident.seen)
         if self.fd >= 0:
             c_close(self.fd)  # not os.close: at interpreter exit there may be no os any more
 
@@ -553,6 +559,17 @@ cdef class FileResource(Resource):
         if mapping != NULL and offset + size <= mapping.length:
             kt_fetch_ahead(<char *><uintptr_t>mapping.base + offset, size)
 
+    cdef bint near(self, int64_t offset, int64_t size) noexcept nogil:
+        cdef Mapping *mapping = <Mapping *><uintptr_t>kt_load(&self.mapping)
+        if not self.cold:
+            return True
+        if mapping == NULL:
+            return False
+        size = min(size, mapping.length - offset)
+        return kt_resident_has(
+            &self.resident, <char *><uintptr_t>mapping.base, mapping.length, offset, size, kt_now_coarse()
+        )
+
     cdef Mapping *map(self) noexcept nogil:
         cdef int64_t length = kt_load(&self.known_length)
         cdef Mapping *mapping
@@ -560,6 +577,8 @@ cdef class FileResource(Resource):
             return NULL
         kt_lock(&self.monitor)
         if not self.mapping and not self.unmappable:
+            if self.cold and self.tells:
+                kt_resident_init(&self.resident, length)
             kt_store(&self.mapping, <int64_t><uintptr_t>guard_map(self.fd, length))
             self.unmappable = self.mapping == 0
         mapping = <Mapping *><uintptr_t>self.mapping

@@ -76,7 +76,7 @@ cdef class Store:
     cdef int64_t demanded  # atomic: there is a producer to tell
     cdef bint forward_only
     cdef bint single  # follows one reader; takes no second
-    cdef bint cold  # pages may not be in memory: copy without the GIL
+    cdef bint cold  # pages may not be in memory: what is not `near` is copied without the GIL
     cdef int64_t look_ahead
     cdef Transfer transfers[2]
     cdef Waiter *first_waiter
@@ -99,6 +99,9 @@ cdef class Store:
 
     # What a kind may do otherwise: have [offset, offset + size) at hand, which will probably be read next
     cdef void expect(self, int64_t offset, int64_t size) noexcept nogil
+
+    # What a kind may do otherwise, where it is cold: whether copying [offset, offset + size) meets no disk
+    cdef bint near(self, int64_t offset, int64_t size) noexcept nogil
 
     # What a kind may do otherwise: the length as known now, and why [start, stop) FAILED.
     cdef int64_t length_now(self) noexcept nogil
@@ -139,6 +142,7 @@ cdef class Watch:
 
 
 cdef int call(object callback) except -1
+cdef void unraisable(object error) noexcept
 cdef Outcome signalled() noexcept nogil
 cdef int64_t deadline_after(object timeout) except -1
 cdef int check_range(int64_t start, int64_t stop) except -1

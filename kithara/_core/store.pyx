@@ -167,6 +167,12 @@ cdef class Store:
             raise_outcome(self, outcome, offset, offset + size)
         return size
 
+    def is_near(self, int64_t start, int64_t stop) -> bool:
+        """Whether to copy ``[start, stop)``, if that is here, meets no disk: a small read of it keeps the GIL."""
+        check_range(start, stop)
+        self._use()
+        return self.near(start, stop - start)
+
     def contains_range(self, int64_t start, int64_t stop) -> bool:
         """Whether all of ``[start, stop)`` is here now."""
         check_range(start, stop)
@@ -372,6 +378,9 @@ cdef class Store:
 
     cdef void expect(self, int64_t offset, int64_t size) noexcept nogil:
         pass
+
+    cdef bint near(self, int64_t offset, int64_t size) noexcept nogil:
+        return not self.cold
 
     # What every store has.
 
@@ -615,11 +624,11 @@ cdef int call(object callback) except -1:
     try:
         callback()
     except Exception as error:
-        _show(error)
+        unraisable(error)
     return 0
 
 
-cdef void _show(object error) noexcept:
+cdef void unraisable(object error) noexcept:
     raise error
 
 

@@ -1,10 +1,16 @@
 """A resource that keeps only its last bytes: what it gives is right or refused, and it takes no more than its ring."""
 
+import contextlib
 import os
 import random
+import sys
 import tempfile
+import threading
+from functools import partial
 
+import numpy as np
 import pytest
+from support.waiting import Background
 
 from kithara import SyncReader
 from kithara._core.resource import FileResource, MemoryResource
@@ -166,3 +172,67 @@ def test_only_what_is_whole_from_its_start_and_fits_can_become_a_ring(resource, 
     spoil(resource)
     with pytest.raises(ValueError, match="cannot keep"):
         resource.keep_last(RING)
+
+
+NUMBERED = np.arange(500_000, dtype=">u8").tobytes()
+"""Every eight bytes tell where they are."""
+
+
+def read_on(reader, size, seed, told, over):
+    """Read on, with a look back or ahead now and then, until *over*; *told* is set at the first piece.
+
+    Returns the pieces that were not right, as ``(offset, length)``.
+    """
+    dice = random.Random(seed)
+    wrong = []
+    while not over.is_set():
+        try:
+            piece = reader.read(size)
+        except SeekNotSupported:  # passed by: go on with what is kept
+            piece = None
+        if piece:
+            told.set()
+            at = 8 * int.from_bytes(piece[:8], "big")
+            if len(piece) % 8 or piece != NUMBERED[at : at + len(piece)]:
+                wrong.append((at, len(piece)))
+        if not piece or dice.randrange(2) == 0:  # mostly to the oldest, which are the next to go
+            start, stop = reader.available_ranges()[0]
+            with contextlib.suppress(SeekNotSupported):
+                reader.seek(start if dice.randrange(4) else dice.randrange(start, stop) // 8 * 8)
+    return wrong
+
+
+@pytest.fixture
+def often():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("shared", [False, True], ids=["a reader each", "one reader"])
+@pytest.mark.parametrize("make", [in_file, MemoryResource], ids=["file", "memory"])
+def test_whoever_reads_while_it_becomes_a_ring_gets_what_was_written(make, shared):
+    for turn in range(5):
+        over = threading.Event()
+        told = [threading.Event() for _ in range(2)]
+        with make() as resource, contextlib.ExitStack() as stack:
+            resource.write_at(0, NUMBERED[:64_000])
+            readers = [
+                stack.enter_context(SyncReader(resource, SyncReaderParams(blocking=False), release_gil="always"))
+                for _ in range(1 if shared else 2)
+            ]
+            stack.callback(over.set)
+            threads = [
+                Background(partial(read_on, readers[n % len(readers)], size, 2 * turn + n, told[n], over))
+                for n, size in enumerate((32_768, 4_096))
+            ]
+            for event in told:  # they read what is here for good, without taking turns
+                assert event.wait(20)
+            resource.keep_last(80_000)
+            for at in range(64_000, len(NUMBERED), 16_384):  # of this size a write gives the GIL up, too
+                resource.write_at(at, NUMBERED[at : at + 16_384])
+            over.set()
+            assert [[], []] == [thread.result(20) for thread in threads]
