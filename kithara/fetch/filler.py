@@ -9,7 +9,6 @@ twice as large, and is sent just early enough that its answer comes when the one
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,14 +19,12 @@ from ..events import Progress, Resumed, Retrying
 from ..net import Backoff
 from ..net.prompt import Prompt
 from ..storage import StreamingResource
+from .bounds import BROADCAST, GLANCE_EVERY, Bounds
 from .schedule import Schedule
-from .transfer import ENDLESS, Body, Fetch, Need, Transfer
+from .transfer import ENDLESS, Body, Fetch, Transfer
 
 FOLLOW_EVERY = 0.01
 """Seconds between two looks at what another process has brought, while something is missed here."""
-
-GLANCE_EVERY = 0.05
-"""Seconds between two looks at whether another process misses something, or has left; and whether to save."""
 
 TELL_EVERY = 0.001
 """Seconds between two notes to other processes within one transfer; its end is told at once."""
@@ -35,21 +32,8 @@ TELL_EVERY = 0.001
 PROGRESS_EVERY = 0.25
 """Seconds between two `Progress` events, at least."""
 
-UNBOUNDED = 64 << 20
-"""A body without a length is fetched for its own sake, and kept, up to here. From here on it may have no end: only the
-last bytes are kept, and more are fetched as somebody reads."""
 
-BROADCAST = 4 << 20
-"""Bytes that are kept of a body that is known to have no end."""
-
-AMPLE_ROOM = 1 << 20
-"""Bytes at least in the room that is made for the last bytes of a body: more than come at once."""
-
-LEFT_BEHIND = 2.0
-"""Seconds that others wait, where only the last bytes are kept, for a reader that has stopped; then it has to see."""
-
-
-class Filler(Schedule):
+class Filler(Bounds):
     """Fills *store* through *fetch* for as long as `run` runs.
 
     Args:
@@ -94,9 +78,10 @@ class Filler(Schedule):
         outgrown: Callable[[], Awaitable[bool]] | None = None,
         learned: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(store, look_ahead=look_ahead, complete=complete, in_order=in_order, publish=publish)
+        super().__init__(
+            store, look_ahead=look_ahead, complete=complete, in_order=in_order, publish=publish, outgrown=outgrown
+        )
         self.sealed: bool = False
-        self._shared = store if isinstance(store, StreamingResource) else None
         if self._shared is not None:
             self._shared.tell_every = TELL_EVERY
         self._asked: list[tuple[int, int, int]] = []  # what other processes miss, as of the last glance
@@ -108,14 +93,12 @@ class Filler(Schedule):
         self._failing = failing
         self._ask = ask
         self._alike = alike
-        self._outgrown = outgrown
         self._backoff = Backoff(retries)
         self._over: asyncio.Future[BaseException | None] = self._loop.create_future()
         self._glancing: asyncio.TimerHandle | None = None
         self._looked = False
         self._saving = False
         self._broken = False
-        self._passing = False  # only the last bytes are kept
         self._told = (0.0, 0)
 
     async def run(self) -> None:
@@ -358,68 +341,6 @@ class Filler(Schedule):
             store.write_at(transfer.at, chunk[:last])
             await asyncio.to_thread(self._prove, transfer.at + last, chunk[last : last + 1])
         return chunk
-
-    async def _check_bounds(self, transfer: Transfer, size: int) -> None:
-        """Wait until *size* bytes more are asked for, and there is room for them."""
-        if transfer.at >= UNBOUNDED:
-            await self._outgrow(UNBOUNDED + self._look_ahead)
-        if self._is_ahead(transfer.at) or not self._has_room(size):
-            await self._hold_back(transfer, size)
-
-    async def _outgrow(self, capacity: int) -> bool:
-        """Keep only the last *capacity* bytes of a body that may have no end, and all that are here; False: not."""
-        store, outgrown = self.store, self._outgrown
-        if outgrown is None or store.length is not None:
-            return False
-        self._outgrown = None
-        head = store.head
-        if not capacity and head < AMPLE_ROOM:
-            return False
-        if not await outgrown():
-            return False
-        self._shared = None  # what no cache holds is no other process's
-        ring = max(store.head, capacity + AMPLE_ROOM if capacity else 0)
-        store.keep_last(ring)
-        self._look_ahead = min(self._look_ahead, ring - min(AMPLE_ROOM, ring // 2))
-        self._passing = True
-        return True
-
-    def _is_ahead(self, at: int) -> bool:
-        """Whether a body that comes in order, wanted or not, is further ahead than anybody asks for."""
-        if self.complete and not self._passing and (self.store.length is not None or at < UNBOUNDED):
-            return False
-        if any(need == Need.WAITING for _, _, need in self._demands()):
-            return False
-        return all(at - position >= self._look_ahead for position in self.store.cursors)
-
-    def _has_room(self, size: int) -> bool:
-        """Whether *size* bytes more take the place of none that somebody has yet to read."""
-        return not self._passing or self.store.room >= size
-
-    def _is_missed(self, at: int) -> bool:
-        """Whether somebody has read all that came before *at*, and has nothing to do but to wait for it."""
-        waits = any(need == Need.WAITING for _, _, need in self._demands())
-        return waits or any(position >= at for position in self.store.cursors)
-
-    async def _hold_back(self, transfer: Transfer, size: int) -> None:
-        """Wait until more is asked for and there is room for *size* bytes of it.
-
-        Nothing is coming meanwhile, so whoever misses a byte must say so. A reader that stands still while others
-        have nothing left to read is left behind.
-        """
-        store = self.store
-        store.transfer(transfer.slot, 0, 0)
-        slowest, since = store.slowest, self._loop.time()
-        while (ahead := self._is_ahead(transfer.at)) or not self._has_room(size):
-            self._drawn.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if ahead else GLANCE_EVERY):
-                    await self._drawn.wait()
-            if ahead or store.slowest != slowest:
-                slowest, since = store.slowest, self._loop.time()
-            elif slowest is not None and self._loop.time() - since >= LEFT_BEHIND and self._is_missed(transfer.at):
-                store.pass_by(slowest + 1)
-        store.transfer(transfer.slot, transfer.at, transfer.stop)
 
     def _on_failure(self, error: KitharaError) -> None:
         delay = self._backoff.next(error)

@@ -105,7 +105,7 @@ def test_one_that_comes_later_with_a_digest_is_protected_too(tmp_path: Path) -> 
 
 
 def test_a_body_of_unknown_length_with_a_digest_is_kept_whole_beyond_64_mib(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("kithara.fetch.filler.UNBOUNDED", 100_000)
+    monkeypatch.setattr("kithara.fetch.bounds.UNBOUNDED", 100_000)
     with FaultServer() as server:
         server.serve("/song", DATA, ranges=False, length=False)
         case = Case(server, tmp_path, DATA)

@@ -131,7 +131,7 @@ def test_a_reader_that_lags_is_waited_for_as_long_as_it_goes_on(server: FaultSer
 
 
 def test_a_reader_that_stands_still_does_not_hold_up_the_others(server: FaultServer, monkeypatch) -> None:
-    monkeypatch.setattr("kithara.fetch.filler.LEFT_BEHIND", 0.2)
+    monkeypatch.setattr("kithara.fetch.bounds.LEFT_BEHIND", 0.2)
     server.on("/song", ICY, body(None))
     with kithara.open(server.url("/song"), store=False, http=PATIENT) as file, file.duplicate() as still:
         read_on(still, MIB)
@@ -143,7 +143,7 @@ def test_a_reader_that_stands_still_does_not_hold_up_the_others(server: FaultSer
 
 
 def test_all_readers_may_pause_for_as_long_as_they_like(server: FaultServer, monkeypatch) -> None:
-    monkeypatch.setattr("kithara.fetch.filler.LEFT_BEHIND", 0.05)
+    monkeypatch.setattr("kithara.fetch.bounds.LEFT_BEHIND", 0.05)
     server.on("/song", ICY, body(None))
     with kithara.open(server.url("/song"), store=False, http=PATIENT) as file, file.duplicate() as other:
         read_on(file, MIB)
