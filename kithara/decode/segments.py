@@ -6,7 +6,6 @@ stamps, counted from the first of their run; a discontinuity begins a run, ancho
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from collections.abc import Iterator, Sequence
@@ -15,9 +14,9 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from .._core.reader import SyncReader
-from ..errors import DecodeError, Interrupted, KitharaError, WriterGone
+from ..errors import DecodeError, Interrupted, KitharaError, WaitTimeout, WriterGone
 from ..media import id3_size
-from ..source import Priming, Segment, SegmentSource
+from ..source import Priming, Segment, SegmentSource, WaitOutcome
 from . import boxes as iso
 from . import tags as tagging
 from .formats import open_demuxer
@@ -63,7 +62,8 @@ class SegmentsDemuxer(Demuxer):
         self.variants: Sequence[Any] = source.variants
         self._opened: tuple[Segment, Demuxer] | None = None
         self._priming: list[Packet] = []
-        self._join: tuple[Segment, float] | None = None  # what was left for another track, and the second it ended
+        # Of the segment that was left for another track: its start and stop by the playlist, and where it really ended.
+        self._join: tuple[float, float, float] | None = None
         try:
             self.track: Track = self._begin()
         except BaseException:
@@ -103,7 +103,8 @@ class SegmentsDemuxer(Demuxer):
                     inner = self._open(following)
                 place, given, last = self._given
                 if place is not None and not alike(inner.track, last):
-                    self._join = segment, (place + given) / self.track.rate
+                    end = (place + given) / self.track.rate
+                    self._join = segment.start, segment.start + segment.duration, end
                 return following, inner
             except AGAIN:
                 if self._interrupted:
@@ -146,8 +147,13 @@ class SegmentsDemuxer(Demuxer):
             if time.monotonic() > patience:
                 return False
             at = store.covered_until(0)
-            with contextlib.suppress(KitharaError):
-                store.wait_range(at, at + 1, 0.05)
+            try:
+                if store.wait_range(at, at + 1, 0.05) is WaitOutcome.EOF:
+                    return True
+            except WaitTimeout:
+                pass  # somebody may want something else meanwhile
+            except KitharaError:
+                return False
         return bool(store.status == "committed")
 
     def _primer(self, before: Segment | None) -> list[Packet]:
@@ -306,9 +312,9 @@ class SegmentsDemuxer(Demuxer):
         seconds = max(tick, 0) / self.track.rate
         self._opened, self._priming = None, []
         if self._join is not None:
-            left, stop = self._join
-            if left.start + left.duration <= seconds < stop + AROUND:
-                seconds = left.start + left.duration / 2  # what is heard there is made of both
+            start, stop, end = self._join
+            if stop <= seconds < end + AROUND:
+                seconds = (start + stop) / 2  # what is heard there is made of both
         segment = self._source.segment_at(seconds)
         if segment is None:
             return Landing(max(tick, 0))
