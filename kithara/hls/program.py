@@ -16,14 +16,12 @@ from .choice import Choice, Mode
 from .events import VariantApplied, VariantDecided
 from .ladder import HlsVariant
 from .model import MediaSegment
+from .priming import Primers
 from .slots import Shelf, Slot, State
 from .timeline import Timeline
 
 SIGHT = 10
 """Coming segments whose sizes the controller is told."""
-
-PRIMED = 1.0
-"""Seconds of a variant after which no decoder remembers where it began."""
 
 BEHIND = 1.0
 """Seconds before the segment that is heard of which it is known what was heard there."""
@@ -62,10 +60,9 @@ class Program:
         self._shelf = shelf
         self._publish = publish
         self._clock = clock
-        self._exact = exact
+        self._primers = Primers(variants, catalogue, shelf, exact=exact)
         self._tickets = itertools.count(1)
         self._heard: int | None = None  # the variant that the listener was given last
-        self._strangers: set[frozenset[int]] = set()  # variants between which no decoder can go on, though none said so
 
     # ── what the listener asks ───────────────────────────────────────────────────────────────
 
@@ -119,16 +116,32 @@ class Program:
         """The slot that primes a decoder for segment *index* of *variant*, which was taken last and turned out to need
         one; the next change between these variants brings it along. None where none can be had: not for what stands in
         for a download that was given up, because that is no time to ask for more.
+
+        Raises:
+            Interrupted: the variant before is to be heard on, ask for what comes next again: all of this change was
+                made for what the cache has, and it lacks this.
         """
-        for last, slot in itertools.pairwise(self.chain):
+        for place, (last, slot) in enumerate(itertools.pairwise(self.chain), 1):
             if slot.variant == variant and slot.index == index and last.variant != variant:
-                self._strangers.add(frozenset((last.variant, variant)))
+                self._primers.learn(last.variant, variant)
                 if slot.before is None and not slot.excluded:
-                    slot.before = self._before(variant, index, last.stop)
+                    if slot.state is State.DONE and self._next_of(last) != variant:
+                        del self.chain[place:]
+                        raise Interrupted("the variant before goes on; ask for the next segment again")
+                    slot.before = self._primer(last.variant, slot, last.stop)
                     if slot.before is not None:
                         slot.before.taken = True
                 return slot.before
         return None
+
+    def _next_of(self, last: Slot) -> int:
+        """The variant to be heard behind *last*, as things are now."""
+        return self._chosen(last.variant, last.index + 1, last.stop, self.loaded())
+
+    def _primer(self, last: int, slot: Slot, stop: float) -> Slot | None:
+        """The slot that primes a decoder for *slot*, heard behind variant *last* from *stop* seconds on, if needed."""
+        place = self._primers.place(last, slot.variant, slot.index, stop)
+        return None if place is None else self.make(slot.variant, place)
 
     def set_mode(self, mode: Mode) -> None:
         """Play by *mode* behind the segment that the listener has."""
@@ -291,7 +304,7 @@ class Program:
         """A slot for *seconds*, of the best variant whose playlist is here: nothing is buffered there."""
         allowed = self.loaded()
         places = {index: self._catalogue.timelines[index].index_at(seconds) for index in allowed}
-        held = self._best_held(places)
+        held = self.choice.best_held(self._held(places))
         if held is not None:
             variant = held
         elif last is None or not self.choice.controller.estimator.count:
@@ -319,31 +332,8 @@ class Program:
         reason = "throughput" if self.choice.mode == "auto" else "manual"
         slot = self._with_ticket(self.make(chosen, place), variant, reason)
         slot.since = stop
-        if chosen != variant and (self._exact or not self._goes_on(variant, chosen)):
-            slot.before = self._before(chosen, place, stop)
+        slot.before = self._primer(variant, slot, stop)
         return slot
-
-    def _goes_on(self, variant: int, other: int) -> bool:
-        """Whether one decoder can go on from *variant* to *other*, as far as codecs and suffixes tell, or decoders."""
-        if frozenset((variant, other)) in self._strangers:
-            return False
-        one, two = self._variants[variant], self._variants[other]
-        timelines = self._catalogue.timelines
-        return one.codecs == two.codecs and one.media(timelines[variant].segment(-1).uri) == two.media(
-            timelines[other].segment(-1).uri
-        )
-
-    def _before(self, variant: int, index: int, stop: float) -> Slot | None:
-        """The slot that can prime a decoder for segment *index* of *variant*, if one can and is needed: not for one
-        that begins so long before *stop* seconds, where it is heard from, that it primes itself.
-        """
-        timeline = self._catalogue.timelines[variant]
-        if not index or timeline.starts[index] <= stop - PRIMED:
-            return None
-        before, segment = timeline.segment(index - 1), timeline.segment(index)
-        if before.gap or before.discontinuity != segment.discontinuity:
-            return None
-        return self.make(variant, index - 1)
 
     def _around_gaps(self, variant: int, index: int, stop: float, allowed: list[int]) -> tuple[int, int]:
         """Another variant where this one has a gap; past the gap where all have one."""
@@ -372,7 +362,7 @@ class Program:
 
     def _chosen(self, last: int, index: int, stop: float, allowed: list[int]) -> int:
         """The best of *allowed* to go on with as segment *index* of *last*, at *stop* seconds: what the cache has
-        is not fetched again in another variant.
+        is not fetched again in another variant, and nothing is fetched only to leave for one that it has.
         """
         timelines = self._catalogue.timelines
         places = {
@@ -380,21 +370,22 @@ class Program:
             for other in allowed
             if other in timelines
         }
-        held = self._best_held(places)
-        return self._advised(last, index, stop, allowed, self.ahead(stop)) if held is None else held
+        held = self._held(places)
+        if last in held:
+            held = [other for other in held if not self._primers.lacks(last, other, places[other], stop)]
+        best = self.choice.best_held(held)
+        return self._advised(last, index, stop, allowed, self.ahead(stop)) if best is None else best
 
-    def _best_held(self, places: dict[int, int]) -> int | None:
-        """The best variant of which the segment in *places* is in the cache, or None."""
+    def _held(self, places: dict[int, int]) -> list[int]:
+        """Of several variants those of which the segment in *places* is in the cache."""
         if len(places) < 2:
-            return None
+            return []
         timelines = self._catalogue.timelines
-        return self.choice.best_held(
-            [
-                variant
-                for variant, index in places.items()
-                if index < len(timelines[variant]) and self._shelf.holds(timelines[variant], variant, index)
-            ]
-        )
+        return [
+            variant
+            for variant, index in places.items()
+            if index < len(timelines[variant]) and self._shelf.holds(timelines[variant], variant, index)
+        ]
 
     def _advised(self, last: int, index: int, stop: float, allowed: list[int], buffer: float) -> int:
         playlist = self._catalogue.timelines[last].playlist

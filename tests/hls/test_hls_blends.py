@@ -120,3 +120,19 @@ def test_seeks_around_a_change_give_the_samples_of_playing_through_it(server, st
             decoder.seek(start)
             assert np.array_equal(whole[start : start + 4096], decoder.read(4096)), start - place
     session.close()
+
+
+@pytest.mark.parametrize("pair", [(AAC, AAC_48), (AAC_48, AAC), (AAC, FLAC), (MP3, AAC)])
+def test_a_second_play_joins_where_the_first_did_and_asks_for_nothing(pair, store):
+    old, new = pair
+    with Nginx(hlstrees.tree("tones").folder) as server:
+        session = session_of(server, store, variant=old)
+        first, place, rate = switched(session, new)
+        session.close()
+        asked = len(server.requests())
+        session = opened(server, store)
+        with kithara.Decoder(session.segment_source()) as decoder:
+            second = decoder.read()
+        session.close()
+        assert [] == [logged.path for logged in server.requests()[asked:]]
+    assert np.array_equal(first, second)
