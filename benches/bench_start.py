@@ -118,6 +118,32 @@ def test_hls_start(what: str, requests: int, tmp_path: Path, versus: Versus) -> 
         )  # fmt: skip
 
 
+def test_hls_seek(tmp_path: Path, versus: Versus) -> None:
+    """To a fifth of a second behind the start of a segment that is not here."""
+    tree = hlstrees.tree("ts-minute")
+    files = {
+        str(path.relative_to(tree.folder)): path for path in tree.folder.rglob("*") if path.suffix in (".m3u8", ".ts")
+    }
+
+    def ours() -> float:
+        with kithara.AssetStore(tmp_path / str(time.monotonic_ns())) as store:
+            session = portal().run(opened(origin.url("v0/list.m3u8"), store))
+            with kithara.Decoder(session.segment_source()) as decoder:
+                assert decoder.read(1024).shape[0] == 1024
+                began = time.perf_counter()
+                decoder.seek(int(decoder.spec.rate * 40.2))
+                assert decoder.read(1024).shape[0] == 1024
+                took = (time.perf_counter() - began) * 1000
+            session.close()
+        return took
+
+    with Origin(files, rate=RATE, delay=DELAY) as origin:
+        versus(
+            "seek in HLS to a segment that is not here", ours, "the link: one delay and a fifth of a second",
+            Link(1, 4 << 10), at_most=1.3, unit="ms", rounds=ROUNDS,
+        )  # fmt: skip
+
+
 def printed(script: str) -> float:
     """What *script* prints, run in an interpreter of its own that may keep byte code: the first time is no measure."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -78,7 +78,8 @@ def probe() -> ModuleType:
         script = (
             "from setuptools import setup, Extension; from Cython.Build import cythonize; "
             f"setup(script_args=['-q', 'build_ext', '-b', {str(out)!r}, '-t', {str(out / 'temp')!r}], "
-            f"ext_modules=cythonize([Extension('probe', [{str(source)!r}], extra_compile_args=['-O2'])], "
+            f"ext_modules=cythonize([Extension('probe', [{str(source)!r}], extra_compile_args=['-O2'], "
+            f"include_dirs=[{str(core)!r}])], "
             f"include_path=[{str(ROOT)!r}], build_dir={str(out)!r}, quiet=True))"
         )
         subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -1,11 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The physical limits, in C: what a bench's peer cannot beat. Each call times itself and answers ns per step."""
 
-from libc.stdint cimport int64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
 
 from kithara._core.reader cimport SyncReader
+from kithara._core.ring cimport RingBuffer, kt_ring_epoch, kt_ring_read, kt_ring_write
 from kithara._core.sync cimport (
     kt_broadcast,
     kt_load,
@@ -114,3 +115,40 @@ def woken(SyncReader reader) -> int:
         reader.read_into(&byte, 1)
         now = kt_now()
     return now
+
+
+def rounds(RingBuffer ring, int64_t count, int64_t size) -> float:
+    """*size* bytes into the ring and out again, through its C face."""
+    cdef uint8_t *there = <uint8_t *>malloc(2 * size)
+    cdef uint8_t *back = there + size
+    cdef int64_t index, began
+    memset(there, 1, 2 * size)
+    with nogil:
+        began = kt_now()
+        for index in range(count):
+            kt_ring_write(&ring.ring, kt_ring_epoch(&ring.ring), there, size)
+            kt_ring_read(&ring.ring, back, size)
+            kt_keep(back)
+        began = kt_now() - began
+    free(there)
+    return began / <double>count
+
+
+def twice(int64_t capacity, int64_t count, int64_t size) -> float:
+    """memcpy of *size* bytes to the next place of *capacity* bytes of memory, and out again."""
+    cdef char *between = <char *>calloc(capacity, 1)
+    cdef char *there = <char *>malloc(2 * size)
+    cdef char *back = there + size
+    cdef int64_t index, began
+    memset(there, 1, 2 * size)
+    with nogil:
+        began = kt_now()
+        for index in range(count):
+            memcpy(between + index * size % capacity, there, size)
+            kt_keep(between)
+            memcpy(back, between + index * size % capacity, size)
+            kt_keep(back)
+        began = kt_now() - began
+    free(between)
+    free(there)
+    return began / <double>count

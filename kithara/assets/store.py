@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-import platformdirs
-
 from ..errors import Closed, StoreError
 from ..events import EventBus
 from ..storage.memory import AnyStreaming
@@ -88,6 +86,8 @@ class AssetStore:
         return self
 
     def _default(self) -> Backend:
+        import platformdirs  # only who names no directory needs it
+
         path = platformdirs.user_cache_dir("kithara", appauthor=False)
         try:
             return DiskBackend(path)
