@@ -308,6 +308,17 @@ class SegmentsDemuxer(Demuxer):
             raise DecodeError(f"segment {segment.index} is gone")
         return renewed
 
+    def _take_at(self, seconds: float) -> tuple[Segment, Demuxer] | None:
+        """The segment that sounds at *seconds*, or before that where it holds nothing; None past the end."""
+        while (segment := self._source.segment_at(seconds)) is not None:
+            try:
+                return self._take(segment)
+            except DecodeError:
+                if not segment.index or not _is_empty(segment):
+                    raise
+                seconds = segment.start - 0.001
+        return None
+
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
         seconds = max(tick, 0) / self.track.rate
         self._opened, self._priming = None, []
@@ -315,10 +326,10 @@ class SegmentsDemuxer(Demuxer):
             start, stop, end = self._join
             if stop <= seconds < end + AROUND:
                 seconds = (start + stop) / 2  # what is heard there is made of both
-        segment = self._source.segment_at(seconds)
-        if segment is None:
+        opened = self._take_at(seconds)
+        if opened is None:
             return Landing(max(tick, 0))
-        self._opened = segment, inner = self._take(segment)
+        self._opened = segment, inner = opened
         place = self._place(inner, segment)
         sure = place is not None or segment.index == 0
         tick = round(segment.start * self.track.rate) if place is None else place

@@ -155,6 +155,8 @@ class ByteView:
                 piece = self._read(min(CHUNK, offset - position))
                 if not piece:
                     break
+                if position == self._base + len(self._data) and len(self._data) < HISTORY:
+                    self._data += piece  # what is passed by now may be asked for yet
                 position += len(piece)
         else:
             raise SeekNotSupported("the reader cannot go back", range=(offset, None), operation="decoding")
