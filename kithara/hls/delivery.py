@@ -207,9 +207,9 @@ class Delivery:
         if isinstance(error, HttpStatus) and error.status in (401, 403) and await self._with_new_address(slot):
             return
         self._publish(slot.given_up(error, self._loop.time()))
-        if await self._replaced(slot):
-            return
         gone = isinstance(error, HttpStatus) and error.status in (404, 410)
+        if (gone and await self._skipped(slot)) or await self._replaced(slot):
+            return
         try:  # what the cache keeps is settled before the listener hears of it, and may leave
             if worthless or gone or slot.store.total == 0:
                 await asyncio.to_thread(self._shelf.discard, slot.key)
@@ -238,6 +238,19 @@ class Delivery:
             return False
         with self._lock:
             return self._program.replace(slot, other, "failover")
+
+    async def _skipped(self, slot: Slot) -> bool:
+        """Go on behind *slot*, if a listener who paused finds that its server offers it no more; False if not."""
+        timeline = self._catalogue.timelines[slot.variant]
+        if timeline.playlist.kind == "live":
+            try:
+                await self._catalogue.reload(slot.variant)
+            except KitharaError:
+                pass  # what is known of the window must do
+        elif not timeline.window:  # complete, or an EVENT
+            return False
+        with self._lock:
+            return self._program.skip(slot)
 
     async def _renew(self, slot: Slot, error: KitharaError) -> None:
         """Let *slot* be fetched once more, with a key that is asked for again. Who waits in an empty store goes on."""

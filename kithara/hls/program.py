@@ -235,13 +235,27 @@ class Program:
         new = self._with_ticket(self.make(variant, index), slot.variant, reason)
         new.since = since
         new.excluded = slot.excluded | {slot.variant}
+        self._put(slot, new)
+        return True
+
+    def skip(self, slot: Slot) -> bool:
+        """Go on with the first segment that a live list still offers, if *slot* slid out of its window; False if not."""
+        timeline = self._catalogue.timelines[slot.variant]
+        if slot not in self.chain or not slot.index < timeline.window < len(timeline):
+            return False
+        new = self.make(slot.variant, timeline.window)
+        new.since = min(slot.start, slot.since)
+        self._put(slot, new)
+        return True
+
+    def _put(self, slot: Slot, new: Slot) -> None:
+        """Let *new* be heard instead of *slot*, and tell whoever waits for that."""
         self.chain[self.chain.index(slot) :] = [new]
         slot.state = State.FAILED
         self._shelf.discard(slot.key)
         for stale in (slot, slot.before):
             if stale is not None and stale.store.status == "active":
-                stale.store.fail(Interrupted("this segment comes from another variant now; ask for it again"))
-        return True
+                stale.store.fail(Interrupted("another segment stands in for this one; ask for it again"))
 
     def grown(self, variant: int) -> None:
         """The live list of *variant* has grown, or ended: hand what it brings to whoever waits for it."""

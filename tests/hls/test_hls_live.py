@@ -171,3 +171,36 @@ async def test_the_bytes_of_a_live_variant_are_no_file(server):
     async with HlsSource.open(station.url) as session:
         with pytest.raises(Unsupported):
             session.as_file()
+
+
+async def test_who_paused_until_the_window_slid_away_goes_on_with_what_is_offered(server):
+    station = Station(server, last=40)
+    async with HlsSource.open(station.url, HlsOptions(look_ahead=0.1)) as session:
+        numbers, starts = [], []
+        async for segment in session.segments():
+            buffer = bytearray(segment.store.length)
+            segment.store.read_at(0, buffer)
+            numbers.append(int(bytes(buffer).split(b"<")[1].split(b">")[0]))
+            starts.append(segment.start)
+            if len(numbers) == 1:  # a pause, in which what comes next is taken from the server
+                gone = numbers[0] + WINDOW + 2
+                for number in range(numbers[0] + 1, gone):
+                    server._scripts[f"/{number}.ts"] = []
+                    server.on(f"/{number}.ts", head(404, {"Content-Length": 0}))
+                assert await server.sees(lambda: len(station.asked) > gone - station.first + 1)
+            if len(numbers) == 3:
+                break
+    assert gone <= numbers[1]
+    assert numbers[2] == numbers[1] + 1
+    assert DURATION * (numbers[1] - numbers[0]) == pytest.approx(starts[1] - starts[0])
+
+
+async def test_a_segment_that_is_missing_inside_the_window_is_an_error(server):
+    station = Station(server)
+    number = station.first + 4
+    server._scripts[f"/{number}.ts"] = []
+    server.on(f"/{number}.ts", head(404, {"Content-Length": 0}))
+    station.frozen = 0
+    async with HlsSource.open(station.url) as session:
+        with pytest.raises(HttpStatus):
+            await heard(session)
