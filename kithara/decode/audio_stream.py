@@ -72,7 +72,7 @@ class AudioStream:
         self._ring = RingBuffer(1 << (need - 1).bit_length())
         self._reported = 0
         self._turn: Turn | None = None
-        self._worker = Worker(decoder, self._ring, self._bus, round(start * self.spec.rate))
+        self._worker = Worker(decoder, self._ring, self._bus, round(start * self.spec.rate) or decoder.tell())
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 

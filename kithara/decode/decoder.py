@@ -77,7 +77,7 @@ class Decoder:
             self._input.close()
             self._closed = True
             raise
-        self._position = 0
+        self._position = self._engine.position  # of a broadcast, where it was joined
         self._exact = True  # how to go there
         self._epoch = 0
         if start:
@@ -182,7 +182,7 @@ class Decoder:
         """
         with self._using():
             data = self._take(self._position, frames)
-            self._position += len(data)
+            self._move(len(data))
             return data
 
     def readinto(self, out: Array) -> int:
@@ -191,8 +191,14 @@ class Decoder:
         with self._using():
             self._go(self._position)
             count = self._engine.fill(out, 0, len(out))
-            self._position += count
+            self._move(count)
             return count
+
+    def _move(self, count: int) -> None:
+        """Be behind *count* frames that were given; of a broadcast they may not be those that were asked for."""
+        self._position += count
+        if count and self._engine.demuxer.joined:
+            self._position = self._engine.position
 
     def _go(self, position: int) -> None:
         """Bring the engine to *position*."""
@@ -296,7 +302,7 @@ class Decoder:
             other._input.users += 1
             other._gapless, other._hint, other._variant = self._gapless, self._hint, self._variant
             other._resampling = (*self._resampling, (rate, quality))
-            other._position, other._exact, other._epoch = 0, True, self._epoch
+            other._position, other._exact, other._epoch = other._engine.position, True, self._epoch
             return other
 
     # ── ownership ─────────────────────────────────────────────────────────────────────────────────────────────────

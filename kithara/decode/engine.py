@@ -99,7 +99,13 @@ class Engine(Pour):
         self.mark_end()
         self.gapless: Gapless | None = self._describe_gapless()
         self.wanted: int = self._lead
-        if self.raw:  # damage at the very start: what was lost is silence
+        first = self._label(self.demuxer.first)
+        if first and self.demuxer.joined:
+            self.raw += first
+            self.wanted = self.raw
+        elif first:
+            self.stream = itertools.chain(_silence(first), self.stream)
+        elif self.raw:  # damage at the very start: what was lost is silence
             self._live = False
 
     def _set_lead(self) -> None:
@@ -188,11 +194,16 @@ class Engine(Pour):
             needed = max(raw - self.codec.preroll(self._packet), 0)
             if label <= needed or target == 0 or not exact or not landing.sure:
                 break
+            if self.demuxer.joined and landing.tick > tick:  # what was before is offered no more
+                break
             back = back * 2 + self.spec.rate // 4  # it came down too late: aim earlier
         self.codec.reset()
         self.raw = label
         self.wanted = raw
         self._start()
+        if self.demuxer.first and not self.demuxer.joined and exact and label > raw:
+            self.stream = itertools.chain(_silence(label - raw), self.stream)
+            self.raw = raw
         self._live = True
         return landing.sure
 

@@ -58,7 +58,7 @@ class Resampled:
         self._have = self._block[:0]  # converted, not given yet
         self._drop = 0  # frames of pre-roll still to come out
         self._finished = False
-        self.position: int = 0
+        self.position: int = engine.position * self._up // self._down if engine.demuxer.joined else 0
 
     @property
     def demuxer(self) -> Demuxer:

@@ -69,6 +69,11 @@ class SegmentsDemuxer(Demuxer):
         except BaseException:
             self._leave()
             raise
+        if self._opened is not None and self._opened[0].start > 0:
+            segment, inner = self._opened
+            place = self._place(inner, segment)
+            self.first: int = round(segment.start * self.track.rate) if place is None else place
+            self.joined: bool = source.duration is None
         # Of the segment that packets are from: the tick of its first packet, how many ticks were given, what of.
         self._given: tuple[int | None, int, Track] = None, 0, self.track
 

@@ -98,6 +98,9 @@ class Demuxer(ABC):
     Attributes:
         track: What the container told.
         end: The tick behind the last true sample, once it is known.
+        first: The tick of the first packet there is, where nothing is before that: a broadcast is joined in its middle,
+            a presentation may begin with a gap.
+        joined: It is a broadcast: nothing stands for what was before.
         variant: Which HLS variant the last packet came from, or None.
         variants: What `set_variant` chooses from.
         closing: Packets of another track may follow soon, which begin before the end of these.
@@ -106,6 +109,8 @@ class Demuxer(ABC):
     container: ClassVar[str]
     track: Track
     end: int | None = None
+    first: int = 0
+    joined: bool = False
     variant: int | None = None
     variants: Sequence[Any] = ()
     closing: bool = False

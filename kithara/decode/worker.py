@@ -110,6 +110,8 @@ class Worker:
         self.turns.append(Turn(epoch, frame, variant, False))
         while not self.closed and self.epoch == epoch:
             count = decoder.readinto(block)
+            if place == frame and count and decoder.tell() - count != frame:  # a broadcast offers it no more
+                place = self.bases[epoch] = decoder.tell() - count
             if decoder.variant != variant:
                 variant = decoder.variant
                 self.turns.append(Turn(epoch, place, variant, True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -243,10 +244,8 @@ class Delivery:
         """Go on behind *slot*, if a listener who paused finds that its server offers it no more; False if not."""
         timeline = self._catalogue.timelines[slot.variant]
         if timeline.playlist.kind == "live":
-            try:
+            with contextlib.suppress(KitharaError):  # then what is known of the window must do
                 await self._catalogue.reload(slot.variant)
-            except KitharaError:
-                pass  # what is known of the window must do
         elif not timeline.window:  # complete, or an EVENT
             return False
         with self._lock:

@@ -239,7 +239,7 @@ class Program:
         return True
 
     def skip(self, slot: Slot) -> bool:
-        """Go on with the first segment that a live list still offers, if *slot* slid out of its window; False if not."""
+        """Go on with the first segment that a live list still offers, where *slot* slid out of it; else False."""
         timeline = self._catalogue.timelines[slot.variant]
         if slot not in self.chain or not slot.index < timeline.window < len(timeline):
             return False

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 from support import hlstrees
-from support.faultserver import FaultServer
+from support.faultserver import FaultServer, head
 from support.hlsorigin import IV, KEY, encrypted
 from support.hlssession import opened
+from support.waiting import eventually
 
 import kithara
 from kithara.decode.view import ByteView
+from kithara.hls import parse_playlist
+from kithara.hls.timeline import Timeline
 
 EMPTY = (24).to_bytes(4, "big") + b"styp" + b"msdh" + bytes(4) + b"msdhmsix"
 
@@ -61,3 +64,131 @@ def test_what_was_passed_by_while_a_header_is_understood_can_be_gone_back_to(fir
     assert data[:8] == view.head(0, 8, 512)[:8]
     assert data[24:40] == view.get(24, 16)
     assert data[:16] == view.get(0, 16)
+
+
+class Broadcast:
+    """A lossless presentation of a real packager as a list that grows, segments *window* wide."""
+
+    def __init__(self, server):
+        self.server = server
+        self.made = hlstrees.tree("fmp4-lossless").variants[0]
+        self.vod = parse_playlist(self.made.playlist.read_bytes(), "http://h/")
+        for path in self.made.files:
+            server.serve(f"/{path.name}", path.read_bytes())
+        with kithara.Decoder(self.made.playlist, dtype="int16") as decoder:
+            self.whole = decoder.read()
+
+    def __len__(self):
+        return len(self.vod.segments)
+
+    def offer(self, first, stop, *, gaps=(), kind=None):
+        """Serve the list of segments *first* to *stop*; of all of them, it has ended."""
+        lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1", f"#EXT-X-MEDIA-SEQUENCE:{first}", '#EXT-X-MAP:URI="init.mp4"']
+        lines += [f"#EXT-X-PLAYLIST-TYPE:{kind}"] if kind else []
+        for index, segment in enumerate(self.vod.segments[first:stop], first):
+            lines += ["#EXT-X-GAP"] if index in gaps else []
+            lines += [f"#EXTINF:{segment.duration},", segment.uri.rpartition("/")[2]]
+        lines += ["#EXT-X-ENDLIST"] if stop == len(self) else []
+        self.server.serve("/master.m3u8", "\n".join([*lines, ""]).encode())
+
+    def frame(self, index):
+        """The first frame of segment *index*, on the packager's grid of packets."""
+        return next(at for at in range(0, len(self.whole), 4608) if at >= self.starts[index] * 44100 - 10)
+
+    @property
+    def starts(self):
+        return Timeline(self.vod).starts
+
+    def withdraw(self, index):
+        name = f"/{self.vod.segments[index].uri.rpartition('/')[2]}"
+        self.server._scripts[name] = []
+        self.server.on(name, head(404, length=0))
+
+
+@pytest.fixture
+def broadcast():
+    with FaultServer() as server:
+        yield Broadcast(server)
+
+
+@pytest.mark.needs("ffmpeg")
+def test_a_broadcast_is_decoded_from_where_it_is_joined_and_counted_from_its_windows_beginning(broadcast):
+    broadcast.offer(0, 3)
+    session = opened(broadcast.server, None)
+    with kithara.Decoder(session.segment_source(), dtype="int16") as decoder:
+        joined = decoder.tell()
+        assert broadcast.frame(2) == joined
+        start = decoder.read(44100)
+        broadcast.offer(0, len(broadcast))
+        assert np.array_equal(broadcast.whole[joined:], np.concatenate((start, decoder.read())))
+        decoder.seek(44100)
+        assert np.array_equal(broadcast.whole[44100:88200], decoder.read(44100))
+    with kithara.AudioStream(session.segment_source(), dtype="int16") as stream:
+        assert np.array_equal(broadcast.whole[:1000], stream.read(1000))
+        assert 1000 / 44100 == pytest.approx(stream.position)
+    session.close()
+
+
+@pytest.mark.needs("ffmpeg")
+def test_a_stream_of_a_broadcast_tells_the_position_within_it(broadcast):
+    broadcast.offer(0, 3)
+    session = opened(broadcast.server, None)
+    with kithara.AudioStream(session.segment_source(), dtype="int16") as stream:
+        joined = broadcast.frame(2)
+        assert np.array_equal(broadcast.whole[joined : joined + 1000], stream.read(1000))
+        assert (joined + 1000) / 44100 == pytest.approx(stream.position)
+    session.close()
+
+
+@pytest.mark.needs("ffmpeg")
+def test_a_seek_before_the_window_of_a_broadcast_goes_to_its_beginning(broadcast):
+    broadcast.offer(0, 3)
+    session = opened(broadcast.server, None, look_ahead=0.1)
+    with kithara.Decoder(session.segment_source(), dtype="int16") as decoder:
+        decoder.read(1000)
+        broadcast.offer(2, 6)
+        eventually(lambda: session._engine.catalogue.timelines[0].window == 2)
+        decoder.seek(0)
+        got = decoder.read(1000)
+        first = decoder.tell() - 1000
+        assert broadcast.frame(2) == first
+        assert np.array_equal(broadcast.whole[first : first + 1000], got)
+        got = decoder.read(1000)
+        assert np.array_equal(broadcast.whole[first + 1000 : first + 2000], got)
+    session.close()
+
+
+@pytest.mark.needs("ffmpeg")
+def test_silence_stands_for_what_slid_out_of_the_window_under_a_listener_who_paused(broadcast):
+    broadcast.offer(0, 4)
+    session = opened(broadcast.server, None, look_ahead=0.1)
+    with kithara.Decoder(session.segment_source(), dtype="int16") as decoder:
+        joined = decoder.tell()
+        heard = decoder.read(1000)
+        playing = session._engine.program.chain[-1].index
+        for index in range(playing + 1, 5):
+            broadcast.withdraw(index)
+        broadcast.offer(5, len(broadcast))
+        eventually(lambda: session.duration is not None)
+        got = np.concatenate((heard, decoder.read()))
+    session.close()
+    lost, back = broadcast.frame(playing + 1) - joined, broadcast.frame(5) - joined
+    expected = broadcast.whole[joined:].copy()
+    expected[lost:back] = 0
+    assert np.array_equal(expected, got)
+
+
+@pytest.mark.needs("ffmpeg")
+def test_silence_stands_for_a_gap_that_a_presentation_begins_with(broadcast):
+    broadcast.offer(0, len(broadcast), gaps=(0, 3))
+    session = opened(broadcast.server, None)
+    expected = broadcast.whole.copy()
+    for index in (0, 3):
+        expected[broadcast.frame(index) : broadcast.frame(index + 1)] = 0
+    with kithara.Decoder(session.segment_source(), dtype="int16") as decoder:
+        assert 0 == decoder.tell()
+        assert np.array_equal(expected, decoder.read())
+        for place in (0, 44100, broadcast.frame(1) - 10, broadcast.frame(3) + 10, broadcast.frame(4) - 10):
+            decoder.seek(place)
+            assert np.array_equal(expected[place : place + 2000], decoder.read(2000)), place
+    session.close()
