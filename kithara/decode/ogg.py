@@ -207,11 +207,14 @@ class OggDemuxer(Demuxer):
 
     # ── seeking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _probe(self, link: _Link, offset: int, stop: int) -> Point | None:
-        """The first page at or after *offset* on which a packet of *link* ends; its tick is where that page ends."""
+    def _probe(self, link: _Link, offset: int, stop: int, ahead: int) -> Point | None:
+        """The first page at or after *offset* on which a packet of *link* ends; its tick is where that page ends.
+
+        Should this be the place, *ahead* bytes from there on will be read.
+        """
         at, limit = offset, min(stop, self._view.length or stop)
         while at < limit:
-            self._view.plan(at, at + 3 * LOOK)  # should this be the place, its packets are on their way
+            self._view.plan(at, at + ahead)
             data = self._view.some(at, min(LOOK, max(limit - at, 1)))
             mark = data.find(b"OggS")
             while mark >= 0:
@@ -279,15 +282,20 @@ class OggDemuxer(Demuxer):
         granules = (tick - link.base) * track.rate // self.track.rate
         low = Point(link.first, 0)
         density = (track.bitrate or 128000) / 8 / track.rate
-        if not place and (self._seen.tick > 4 * track.rate or (self._seen.tick and not track.bitrate)):
-            density = (self._seen.offset - low.offset) / self._seen.tick
+        seen = 0 if place else self._seen.tick
+        if seen > 4 * track.rate or (seen and not track.bitrate):
+            density = (self._seen.offset - low.offset) / seen
+        ahead = 3 * LOOK
+        if track.codec == "opus":  # its pre-roll takes a second, and so do most of its pages
+            ahead += 2 * int(density * track.rate)
+        looks = [] if seen > 4 * track.rate else [LOOK]  # a first guess is for finding out
         end = self.end if not place else link.end
         found = locate(
             low,
             stop,
             end,
             granules,
-            lambda offset, limit: self._probe(link, offset, limit),
+            lambda offset, limit: self._probe(link, offset, limit, looks.pop() if looks else ahead),
             density=density,
             slack=2 * LOOK,
         )
