@@ -15,6 +15,7 @@ import sys
 import time
 
 import kithara
+from kithara.file import FileSession
 
 STEPS = 16
 """Looks at the memory within a stream."""
@@ -43,7 +44,7 @@ def sources(store: kithara.AssetStore, *given: str) -> dict[str, float]:
     with kithara.open(first, store=store) as reader:
         reader.read(4096)
 
-    async def all_at_once() -> list[kithara.FileSession]:
+    async def all_at_once() -> list[FileSession]:
         return await asyncio.gather(*(kithara.FileSource.open(url, None, store).opened() for url in urls))
 
     before, began = held(), time.perf_counter()

@@ -287,7 +287,7 @@ class OggDemuxer(Demuxer):
             density = (self._seen.offset - low.offset) / seen
         ahead = 3 * LOOK
         if track.codec == "opus":  # its pre-roll takes a second, and so do most of its pages
-            ahead += 2 * int(density * track.rate)
+            ahead += min(2 * int(density * track.rate), 8 * LOOK)
         looks = [] if seen > 4 * track.rate else [LOOK]  # a first guess is for finding out
         end = self.end if not place else link.end
         found = locate(
