@@ -196,10 +196,14 @@ class Engine:
             return [(slot.start, slot.stop) for slot in self.program.chain if slot.state is State.DONE]
 
     def at(self, seconds: float) -> Slot | None:
-        """The slot that sounds at *seconds*, of a new epoch; None past the end."""
+        """The slot that sounds at *seconds*, of a new epoch; None past the end.
+
+        Where the listener has just wished for another variant, its store waits a moment for that one's playlist.
+        """
         with self._lock:
             self._check()
-            slot = self.program.at(seconds)
+            waiting = self._wish.place(self.program.variant, -1, seconds) if self.program.offers(seconds) else None
+            slot = waiting or self.program.at(seconds)
         self._call()
         return slot
 

@@ -162,6 +162,11 @@ class Program:
         """The variant of the last slot, or the one to begin with."""
         return self.chain[-1].variant if self.chain else self._first_of(self.loaded())
 
+    def offers(self, seconds: float) -> bool:
+        """Whether there is, or may come, something to be heard at *seconds*."""
+        timeline = self._catalogue.timelines[self.variant]
+        return not timeline.playlist.ended or seconds < timeline.stop
+
     def loaded(self) -> list[int]:
         """The variants to choose among whose playlists are here and fresh; never empty."""
         wished = [index for index in self.choice.available(self._clock()) if self.is_loaded(index)]

@@ -10,6 +10,7 @@ from support.waiting import eventually
 from kithara._core.resource import MemoryResource
 from kithara.abr import AbrOptions
 from kithara.assets import AssetStore
+from kithara.errors import Interrupted
 from kithara.hls import HlsSource, SegmentLoaded
 from kithara.hls.slots import State
 from kithara.hls.transfer import Transfer
@@ -183,3 +184,18 @@ async def test_what_comes_from_this_machine_says_nothing_about_the_network(serve
     assert 4 <= len(loaded)
     assert all(event.cached and event.size == len(packet(0, 0, RATES[event.variant])) for event in loaded)
     assert [] == origin.server.requests
+
+
+async def test_a_seek_just_after_a_wish_lands_in_the_variant_that_was_wished_for(server, store):
+    origin = Origin(server, count=30)
+    async with HlsSource.open(origin.url, options(look_ahead=0.1, abr=AbrOptions(max_bandwidth=1)), store) as session:
+        source = session.segment_source()
+        assert 0 == source.segment_at(0.0).variant
+        session.set_variant(1)
+        waiting = source.segment_at(50.0)
+        with pytest.raises(Interrupted):
+            await asyncio.to_thread(waiting.store.wait_range, 0, 1)
+        segment = source.segment_at(waiting.start)
+        assert (25, 1, 50.0) == (segment.index, segment.variant, segment.start)
+        session.set_variant(0)
+        assert source.segment_at(60.0) is None
