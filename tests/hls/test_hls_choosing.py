@@ -181,7 +181,7 @@ async def test_what_comes_from_this_machine_says_nothing_about_the_network(serve
         assert [1, 1] == [segment.variant async for segment in segments]
         assert 0 == session._engine.program.choice.controller.estimator.count
     loaded = [event async for event in events if isinstance(event, SegmentLoaded)]
-    assert 4 <= len(loaded)
+    assert 3 <= len(loaded)  # the last one may not have been told yet
     assert all(event.cached and event.size == len(packet(0, 0, RATES[event.variant])) for event in loaded)
     assert [] == origin.server.requests
 
