@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .estimator import Estimator
+from .estimator import Estimator, Watch
 from .options import AbrOptions
 from .plan import OUTAGE_RATE, Plan
 
@@ -22,6 +22,7 @@ _IN_TIME = 0.3  # of the buffer: a download that is here by then is no worry
 _PATIENCE = 0.35  # of a long buffer: how long a slow download is watched before it is judged
 _PATIENCE_LIMITS = (0.15, 0.8)
 _LONG = 100.0  # seconds of buffer from which on it is long; less is watched over more closely
+_UNWATCHED = 3.0  # seconds of a download after which somebody who leaves any would have asked
 _MARGIN = 0.1  # of u: what giving up a download must gain
 _COLLAPSE = 1.5  # of ln(rate): slower than forecast by this is an outage with the chance below, at first
 _OUTAGE = 0.4
@@ -79,6 +80,10 @@ class Controller:
         self._sizes = self._typical
         self._last = 0
         self._left = 0
+        self._watch: Watch | None = None
+        self._advised = False
+        self._asked = True
+        self._ignored = False
 
     def first(self) -> int:
         """Where to start: the lowest, unless a prior rate says that more comes as quickly."""
@@ -94,7 +99,22 @@ class Controller:
     ) -> None:
         """Learn from *size* bytes that took *seconds* after *latency* seconds to the first. Never feed cache hits."""
         self.estimator.feed(size, seconds, latency, aborted=aborted)
+        self._see_whether_advice_is_taken(variant, seconds, aborted)
         self._renew_plan()
+
+    def _see_whether_advice_is_taken(self, variant: int, seconds: float, aborted: bool) -> None:
+        if aborted or self._advised:
+            self._ignored = not aborted
+        if aborted or self._watch is not None:
+            self._asked = True
+        elif variant > 0 and seconds > _UNWATCHED:
+            self._asked = False
+        self._watch, self._advised = None, False
+
+    @property
+    def counts_on_leaving(self) -> bool:
+        """Whether a bad download may be left, as far as is known: not where nobody asks, or does as advised."""
+        return self.options.abandon and self._asked and not self._ignored
 
     def choose(
         self,
@@ -152,9 +172,10 @@ class Controller:
             done: Bytes that came of *total*, *seconds* after the first.
             buffer_level: What is fetched and not yet played, now.
         """
+        watch = self._watched(variant, done, total, seconds)
         if not self.options.abandon or self._plan is None or variant == 0 or seconds < _SOON or done >= total:
             return None
-        level = self.estimator.blended(done, seconds)
+        level = self.estimator.blended(watch)
         remaining = 8.0 * (total - done)
         if remaining < _IN_TIME * buffer_level * math.exp(level) or seconds < self._patience(buffer_level):
             return None  # it will be here in time, or there is time to see
@@ -169,7 +190,18 @@ class Controller:
             paused = self._scores_staying(buffer_level, forecast, variant, remaining, pause=_OUTAGE_LEFT)
             scores = (1 - chance) * scores + chance * paused
         best = max(lower, key=lambda index: float(scores[index]))
-        return best if scores[best] > scores[variant] + _MARGIN else None
+        if scores[best] <= scores[variant] + _MARGIN:
+            return None
+        self._advised = True
+        return best
+
+    def _watched(self, variant: int, done: int, total: int, seconds: float) -> Watch:
+        """The download under way, looked at once more."""
+        watch = self._watch
+        if watch is None or (variant, total) != (watch.variant, watch.total) or done < watch.done:
+            watch = self._watch = Watch(variant, total)
+        watch.look(done, seconds)
+        return watch
 
     def _scores_staying(
         self, buffer_level: float, level: float, variant: int, remaining: float, *, pause: float = 0.0
@@ -223,7 +255,11 @@ class Controller:
             self._plan, self._coming = self._coming, None
 
     def _is_outdated(self, plan: Plan) -> bool:
-        return abs(self.estimator.mean - plan.mean) > _DRIFT or abs(math.log(self._outages / plan.outages)) > _ROUGHER
+        return (
+            abs(self.estimator.mean - plan.mean) > _DRIFT
+            or abs(math.log(self._outages / plan.outages)) > _ROUGHER
+            or self.counts_on_leaving != plan.leaving
+        )
 
     def _new_plan(self) -> Plan:
         return Plan(
@@ -233,6 +269,7 @@ class Controller:
             mean=self.estimator.mean,
             latency=self.estimator.latency,
             outages=self._outages,
+            leaving=self.counts_on_leaving,
             hysteresis=self.options.hysteresis,
             stall_cost=self.options.stall_cost,
         )

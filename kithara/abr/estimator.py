@@ -26,6 +26,7 @@ _FULL_WEIGHT = 3.0  # seconds after which a transfer that was given up counts li
 _OUTAGE = 6.0  # seconds lost in one transfer from which on it met an outage
 _OUTAGE_LENGTH = 30.0  # seconds of a usual one: the mean on recorded 3G
 _OUTAGES_MOST = 3.0  # that one transfer can tell of
+_LATELY = 5.0  # seconds: about as long as a slump must last to be one
 _PACKET = 1460  # bytes; "nothing came" is "less than a packet came"
 
 
@@ -83,12 +84,50 @@ class Estimator:
         most, times = _LATENCY_LIMIT
         self.latency += _LATENCY_MEMORY * (min(latency, most + times * self.latency) - self.latency)
 
-    def blended(self, done: int, seconds: float) -> float:
-        """The forecast in the light of a transfer under way: *done* bytes *seconds* after its first byte."""
-        weight = 0.8 * min(1.0, seconds / 2.0) + 0.2 * min(1.0, seconds / 10.0)
-        return self.forecast + weight * (log_rate(done, seconds) - self.level)
+    def blended(self, watch: Watch) -> float:
+        """The forecast in the light of a transfer under way."""
+        weight = 0.8 * min(1.0, watch.seconds / 2.0) + 0.2 * min(1.0, watch.seconds / 10.0)
+        return self.forecast + weight * (watch.level - self.level)
 
 
-def log_rate(size: int, seconds: float) -> float:
+class Watch:
+    """What comes of one transfer under way, with a memory of a few seconds.
+
+    The mean since its beginning would not do: of a download that came well and then hangs it promises for a minute
+    that the rest is nearly here.
+
+    Attributes:
+        done: Bytes that came.
+        seconds: Since the first byte.
+    """
+
+    __slots__ = ("_lately", "_weight", "done", "seconds", "total", "variant")
+
+    def __init__(self, variant: int, total: int) -> None:
+        self.variant: int = variant
+        self.total: int = total
+        self.done: int = 0
+        self.seconds: float = 0.0
+        self._lately = 0.0  # bytes, and the seconds in which they came, both fading
+        self._weight = 0.0
+
+    def look(self, done: int, seconds: float) -> None:
+        """By now *done* bytes have come in *seconds*; looked at as often or as seldom as one likes."""
+        passed = seconds - self.seconds
+        if passed <= 0:
+            return
+        keep = math.exp(-passed / _LATELY)
+        share = (1 - keep) * _LATELY / passed
+        self._lately = keep * self._lately + share * (done - self.done)
+        self._weight = keep * self._weight + share * passed
+        self.done, self.seconds = done, seconds
+
+    @property
+    def level(self) -> float:
+        """ln(bit/s) lately."""
+        return log_rate(self._lately, self._weight)
+
+
+def log_rate(size: float, seconds: float) -> float:
     """ln(bit/s) of *size* bytes in *seconds*; at least a packet is taken to have come."""
     return math.log(8 * max(size, _PACKET) / seconds)

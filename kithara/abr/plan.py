@@ -33,6 +33,7 @@ _MOST_OUTAGES = 0.5
 _REVERSION = 50.0  # seconds in which the level goes most of the way back to its mean
 _LONGEST = 20.0  # seconds; a download slower than that meets another network before it ends
 _PATIENCE = 1.0  # seconds until a download is known to go badly
+_SLUMP = 8.0  # seconds; likewise where nobody leaves: most slumps are over by then
 
 _BUFFER_POINTS = 24
 _LEVEL_STEP = 0.45
@@ -53,6 +54,7 @@ class Plan:
         mean: ln(bit/s) that the network tends to.
         latency: Seconds to first byte.
         outages: How many there are, as a multiple of what is usual.
+        leaving: Whether a download that turns out badly can be left for the lowest variant.
         hysteresis: Multiple of |Δu| that a change costs.
         stall_cost: Multiple of u_max that a second of silence costs.
     """
@@ -66,11 +68,14 @@ class Plan:
         mean: float,
         latency: float,
         outages: float = 1.0,
+        leaving: bool = True,
         hysteresis: float = 1.0,
         stall_cost: float = 1.0,
     ) -> None:
         self.mean: float = mean
         self.outages: float = outages
+        self.leaving: bool = leaving
+        self._patience = _PATIENCE if leaving else _SLUMP
         self._duration = duration
         self._top = max(capacity - duration, duration / 2)  # room for one more segment must be left
         bits = np.array(rates, dtype=float)
@@ -98,7 +103,7 @@ class Plan:
         seconds = np.minimum(latency + sizes[:, None, None] / rates[None], _LONGEST) + self._pauses[None, :, None]
         after = self._level_after(levels, SPREAD)  # [outcome, level]
         self._stay = self._transition(seconds[None], after[None, None], np.arange(len(sizes))[None, :, None, None])
-        leaving = _PATIENCE + latency + seconds[:1]
+        leaving = self._patience + latency + seconds[:1]
         self._leave = self._transition(leaving[None], after[None, None], np.zeros((1, 1, 1, 1), dtype=int))
         buffers = self._buffers[:, None, None, None]
         silence = self._stall * np.maximum(0.0, seconds[None] - buffers)
@@ -133,9 +138,8 @@ class Plan:
         """Look *count* segments further ahead; True when that is far enough."""
         for _ in range(min(count, self._steps + 1 - len(self._worth))):
             worth = self._worth[-1]
-            outcome = np.maximum(
-                self._reward + self._stay.of(worth), self._reward_leaving + self._leave.of(worth)
-            )  # [buffer, variant, outcome, level]
+            outcome = self._reward + self._stay.of(worth)  # [buffer, variant, outcome, level]
+            np.maximum(outcome, self._reward_leaving + self._leave.of(worth), out=outcome)
             score = np.einsum("j,bajm->bam", self._chances, outcome)
             self._worth.append((score[:, None] - self._change[None, :, :, None]).max(axis=2))
         return len(self._worth) > self._steps
@@ -170,11 +174,11 @@ class Plan:
         fetching = pause + bits[:, None] / rates[None] + self._pauses[None]
         after = self._level_after(level, spread)[None]
         variants = np.arange(len(bits))[:, None]
-        stay = self._outcome(worth, buffer_seconds, latencies[:, None] + fetching, after, variants)
-        stay += self.utilities[:, None]
-        leaving = _PATIENCE + 2 * latency + fetching[:1]
+        outcome = self._outcome(worth, buffer_seconds, latencies[:, None] + fetching, after, variants)
+        outcome += self.utilities[:, None]
+        leaving = self._patience + 2 * latency + fetching[:1]
         leave = self._outcome(worth, buffer_seconds, leaving, after, np.zeros((1, 1), dtype=int))
-        outcome = np.maximum(stay, leave - self._change[:, :1])
+        np.maximum(outcome, leave - self._change[:, :1], out=outcome)
         result: Array = outcome @ self._chances - self._change[last_variant]
         return result
 

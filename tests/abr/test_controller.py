@@ -4,9 +4,12 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from kithara.abr import AbrOptions, Controller, Estimator, simulation_controller
+from kithara.abr.estimator import Watch, log_rate
+from kithara.abr.plan import Plan
 
 RATES = (32_000, 64_000, 128_000, 192_000, 256_000, 320_000, 900_000)
 DURATION = 6.0
@@ -256,6 +259,73 @@ def test_a_slow_download_is_watched_longer_on_a_network_without_outages_than_on_
 
 def test_a_download_that_hangs_without_a_byte_is_given_up():
     assert abandoned(experienced(), done=0) is not None
+
+
+def watched(step, stop=30.0):
+    """A download that came well for four seconds and then crawled."""
+    watch = Watch(6, 1_200_000)
+    for n in range(1, round(stop / step) + 1):
+        watch.look(came(n * step), n * step)
+    return watch
+
+
+def came(seconds):
+    return int(150_000 * min(seconds, 4.0) + 6_000 * max(0.0, seconds - 4.0))
+
+
+def test_what_comes_lately_of_a_download_counts_and_not_how_it_began():
+    assert log_rate(6_000, 1.0) == pytest.approx(watched(0.1).level, abs=0.2)
+    assert log_rate(came(30.0), 30.0) > watched(0.1).level + 1
+
+
+def test_it_hardly_matters_how_often_a_download_is_looked_at():
+    assert watched(0.1).level == pytest.approx(watched(1.0).level, abs=0.1)
+
+
+def test_a_download_that_began_well_and_then_crawls_is_left_while_there_is_much_in_the_buffer():
+    control = controller(buffer=120.0)
+    Playing(control, 1.2e6, capacity=120.0).play(60)
+    control.choose(110.0, segment_index=61, segment_count=1000, last_variant=6)
+    left = next(
+        t
+        for t in range(1, 200)
+        if control.should_abandon(
+            variant=6, done=came(t), total=1_200_000, seconds=float(t), latency=0.05, buffer_level=110.0 - t
+        )
+        is not None
+    )
+    assert 10 < left < 55
+
+
+@pytest.mark.parametrize("aborted", [False, True])
+def test_leaving_downloads_is_counted_on_only_where_advice_to_leave_is_taken(aborted):
+    control = experienced()
+    assert abandoned(control) is not None
+    control.feed(100_000, 30.0, 0.05, variant=6, aborted=aborted)
+    for _ in range(30):
+        control.feed(600_000, 4.0, 0.05, variant=0)
+    assert aborted == control.counts_on_leaving
+
+
+def test_where_nobody_asks_leaving_is_not_counted_on():
+    control = controller()
+    assert control.counts_on_leaving
+    control.feed(100_000, 30.0, 0.05, variant=6)
+    assert not control.counts_on_leaving
+    abandoned(control, done=10, seconds=0.1)
+    control.feed(100_000, 30.0, 0.05, variant=6)
+    assert control.counts_on_leaving
+
+
+def test_who_cannot_leave_a_download_finds_the_highest_variant_worth_less():
+    def worth(leaving):
+        plan = Plan(RATES, DURATION, 30.0, mean=13.5, latency=0.05, leaving=leaving)
+        plan.sweep(1000)
+        bits = DURATION * np.array(RATES)
+        return plan.scores(12.0, 6, 13.5, 0.36, 0.05, bits, 100)
+
+    able, unable = worth(True), worth(False)
+    assert able[6] - able[0] > unable[6] - unable[0]
 
 
 def test_abandonment_can_be_switched_off():
