@@ -16,6 +16,7 @@ from support.waiting import eventually
 from kithara.assets import AssetStore
 from kithara.hls import HlsOptions, HlsSource
 from kithara.hls.names import segment_name
+from kithara.portal import portal
 
 PLAYER = """
 import asyncio, hashlib, sys
@@ -77,15 +78,19 @@ async def test_a_segment_whose_file_another_process_begins_anew_is_asked_for_aga
             key = session._engine._shelf._key(segment_name(0, segment), segment.uri)
         held = theirs.open_streaming(key)
         assert "active" == held.status
-        async with HlsSource.open(origin.url, options(variant=0), ours) as session:
-            listening = asyncio.ensure_future(played(session))
-            await asyncio.to_thread(followed, session)
+
+        async def begin_anew():
             held.close()
             anew = theirs.open_streaming(key)
             anew.set_length(len(plain))
             anew.write_at(0, plain)
             anew.commit()
             anew.close()
+
+        async with HlsSource.open(origin.url, options(variant=0), ours) as session:
+            listening = asyncio.ensure_future(played(session))
+            await asyncio.to_thread(followed, session)
+            await portal().arun(begin_anew())  # where the session looks, so that it cannot take over in between
             assert [packet(0, n, RATES[0]) for n in range(COUNT)] == [data for _, _, data in await listening]
 
 
