@@ -145,7 +145,7 @@ class Delivery:
             begun, latency, done, missing = _begun(transfer), _latency(transfer), transfer.received, transfer.missing
         with self._lock:
             program = self._program
-            typical = program.typical(slot.variant, slot.segment.duration)
+            typical = program.prospect.typical(slot.variant, slot.segment.duration)
             total = done + (max(typical - done, 0) if missing is None else missing)
 
             def better(allowed: list[int]) -> int | None:

@@ -15,13 +15,9 @@ from .catalogue import Catalogue
 from .choice import Choice, Mode
 from .events import VariantApplied, VariantDecided
 from .ladder import HlsVariant
-from .model import MediaSegment
 from .priming import Primers
+from .prospect import SIGHT, Prospect
 from .slots import Shelf, Slot, State
-from .timeline import Timeline
-
-SIGHT = 10
-"""Coming segments whose sizes the controller is told."""
 
 BEHIND = 1.0
 """Seconds before the segment that is heard of which it is known what was heard there."""
@@ -36,6 +32,7 @@ class Program:
     Attributes:
         chain: The slots, one behind the other; the first may be that of the segment heard before.
         choice: Which variant comes next.
+        prospect: What that is told.
         epoch: Counts the seeks.
         error: What ended a live list, or None.
     """
@@ -53,6 +50,7 @@ class Program:
     ) -> None:
         self.chain: list[Slot] = []
         self.choice = choice
+        self.prospect: Prospect = Prospect(variants, catalogue, shelf)
         self.epoch: int = 0
         self.error: KitharaError | None = None
         self._variants = variants
@@ -202,10 +200,6 @@ class Program:
             self.chain.append(after)
         return after is not None
 
-    def typical(self, variant: int, seconds: float) -> int:
-        """Bytes that *seconds* of *variant* have by its bandwidth."""
-        return int(self._variants[variant].rate * seconds / 8)
-
     def ahead(self, stop: float) -> float:
         """Seconds between the listener and *stop*: half of the segment it has is taken for heard."""
         taken = [slot for slot in self.chain if slot.taken]
@@ -268,7 +262,7 @@ class Program:
         for slot in self.chain:
             if slot.state is not State.AWAITED or slot.variant != variant:
                 continue
-            if slot.index < len(timeline) and _fits(slot, timeline):
+            if slot.index < len(timeline) and slot.fits(timeline):
                 slot.segment = timeline.segment(slot.index)
                 slot.start = timeline.starts[slot.index]
                 slot.state = State.PENDING
@@ -323,7 +317,7 @@ class Program:
         """A slot for *seconds*, of the best variant whose playlist is here: nothing is buffered there."""
         allowed = self.loaded()
         places = {index: self._catalogue.timelines[index].index_at(seconds) for index in allowed}
-        held = self.choice.best_held(self._held(places))
+        held = self.choice.best_held(self.prospect.held(places))
         if held is not None:
             variant = held
         elif last is None or not self.choice.controller.estimator.count:
@@ -389,22 +383,11 @@ class Program:
             for other in allowed
             if other in timelines
         }
-        held = self._held(places)
+        held = self.prospect.held(places)
         if last in held:
             held = [other for other in held if not self._primers.lacks(last, other, places[other], stop)]
         best = self.choice.best_held(held)
         return self._advised(last, index, stop, allowed, self.ahead(stop)) if best is None else best
-
-    def _held(self, places: dict[int, int]) -> list[int]:
-        """Of several variants those of which the segment in *places* is in the cache."""
-        if len(places) < 2:
-            return []
-        timelines = self._catalogue.timelines
-        return [
-            variant
-            for variant, index in places.items()
-            if index < len(timelines[variant]) and self._shelf.holds(timelines[variant], variant, index)
-        ]
 
     def _advised(self, last: int, index: int, stop: float, allowed: list[int], buffer: float) -> int:
         playlist = self._catalogue.timelines[last].playlist
@@ -415,44 +398,11 @@ class Program:
             index=index,
             count=count,
             allowed=allowed,
-            next_sizes=self._coming_sizes(playlist.segments[index : index + SIGHT], stop),
+            next_sizes=self.prospect.sizes(playlist.segments[index : index + SIGHT], stop),
         )
-
-    def _coming_sizes(self, coming: Sequence[MediaSegment], stop: float) -> list[list[int]] | None:
-        """Bytes of each variant for each of the *coming* segments, the first at *stop* seconds: from byte ranges where
-        a list has them, else by bandwidth. None where no list tells any.
-        """
-        lists = {index: line for index, line in self._catalogue.timelines.items() if line.segment(-1).byterange}
-        if not lists:
-            return None
-        rows = []
-        for segment in coming:
-            rows.append(
-                [
-                    (variant in lists and _size_at(lists[variant], stop, segment.duration))
-                    or self.typical(variant, segment.duration)
-                    for variant in range(len(self._variants))
-                ]
-            )
-            stop += segment.duration
-        return rows or None
 
     def _with_ticket(self, slot: Slot, last: int | None, reason: str) -> Slot:
         if slot.variant != last:
             slot.ticket = next(self._tickets)
             self._publish(VariantDecided(ticket=slot.ticket, variant=slot.variant, index=slot.index, reason=reason))
         return slot
-
-
-def _size_at(timeline: Timeline, seconds: float, duration: float) -> int:
-    """Bytes of *duration* seconds of *timeline* from *seconds* on, as the segment there has them; 0 if untold."""
-    segment = timeline.segment(timeline.boundary_near(seconds))
-    start, stop = segment.byterange or (0, 0)
-    return round((stop - start) * duration / segment.duration) if segment.duration else stop - start
-
-
-def _fits(slot: Slot, timeline: Timeline) -> bool:
-    """Whether what *slot* was handed out as is what the list brings there now."""
-    segment = timeline.segment(slot.index)
-    held = None if slot.init is None else slot.init.init
-    return segment.init == held and not segment.gap and segment.discontinuity == slot.segment.discontinuity

@@ -72,6 +72,12 @@ class Slot:
         """Whether it is what is to be heard at *seconds*."""
         return min(self.start, self.since) <= seconds < self.stop
 
+    def fits(self, timeline: Timeline) -> bool:
+        """Whether what it was handed out as is what the list brings there now."""
+        segment = timeline.segment(self.index)
+        held = None if self.init is None else self.init.init
+        return segment.init == held and not segment.gap and segment.discontinuity == self.segment.discontinuity
+
     @property
     def settled(self) -> bool:
         """Whether nothing more will happen to it."""
