@@ -262,7 +262,8 @@ class Delivery:
             fresh = await asyncio.shield(opening)
         except asyncio.CancelledError:
             await asyncio.gather(opening, return_exceptions=True)
-            self._shelf.discard(slot.key)  # nobody will fill the file that it has made
+            with contextlib.suppress(KitharaError):  # nobody will fill the file that it has made
+                self._shelf.discard(slot.key)
             raise
         with self._lock:  # nobody had the old store; somebody may have taken it meanwhile
             old, slot.store = slot.store, fresh
