@@ -7,24 +7,50 @@ from libc.string cimport memcpy, memset
 
 from kithara._core.reader cimport SyncReader
 from kithara._core.ring cimport RingBuffer, kt_ring_epoch, kt_ring_read, kt_ring_write
-from kithara._core.sync cimport (
-    kt_broadcast,
-    kt_load,
-    kt_lock,
-    kt_monitor,
-    kt_monitor_destroy,
-    kt_monitor_init,
-    kt_now,
-    kt_store,
-    kt_unlock,
-    kt_wait_until,
-)
+from kithara._core.sync cimport kt_load, kt_now, kt_store
 
 cdef extern from *:
     """
+    #include <pthread.h>
+    #include <stdint.h>
+    #include <time.h>
     #define kt_keep(p) __asm__ volatile("" : : "r"(p) : "memory")
+
+    typedef struct {
+        pthread_mutex_t mutex;
+        pthread_cond_t changed;
+    } bell;
+    static void bell_init(bell *b) {
+        pthread_condattr_t attributes;
+        pthread_mutex_init(&b->mutex, NULL);
+        pthread_condattr_init(&attributes);
+    #ifndef __APPLE__
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    #endif
+        pthread_cond_init(&b->changed, &attributes);
+        pthread_condattr_destroy(&attributes);
+    }
+    static inline void bell_lock(bell *b) { pthread_mutex_lock(&b->mutex); }
+    static inline void bell_unlock(bell *b) { pthread_mutex_unlock(&b->mutex); }
+    static inline void bell_broadcast(bell *b) { pthread_cond_broadcast(&b->changed); }
+    static inline void bell_wait_until(bell *b, int64_t when) {
+    #ifdef __APPLE__
+        (void)when;
+        pthread_cond_wait(&b->changed, &b->mutex);
+    #else
+        struct timespec t = {when / 1000000000, when % 1000000000};
+        pthread_cond_timedwait(&b->changed, &b->mutex, &t);
+    #endif
+    }
     """
     void kt_keep(void *p) noexcept nogil
+    ctypedef struct bell:
+        pass
+    void bell_init(bell *b) noexcept nogil
+    void bell_lock(bell *b) noexcept nogil
+    void bell_unlock(bell *b) noexcept nogil
+    void bell_broadcast(bell *b) noexcept nogil
+    void bell_wait_until(bell *b, int64_t when) noexcept nogil
 
 
 def copies(const unsigned char[::1] source, const int64_t[::1] offsets, int64_t size) -> float:
@@ -69,33 +95,29 @@ def waits(SyncReader reader, int64_t count) -> float:
 cdef class Bell:
     """A pthread condition and the time it was rung: how fast one thread can wake another at all."""
 
-    cdef kt_monitor monitor
+    cdef bell bell
     cdef int64_t rung
     cdef int64_t heard
 
     def __cinit__(self):
-        if kt_monitor_init(&self.monitor):
-            raise MemoryError
-
-    def __dealloc__(self):
-        kt_monitor_destroy(&self.monitor)
+        bell_init(&self.bell)
 
     def ring(self) -> None:
-        kt_lock(&self.monitor)
+        bell_lock(&self.bell)
         kt_store(&self.rung, kt_now())
-        kt_broadcast(&self.monitor)
-        kt_unlock(&self.monitor)
+        bell_broadcast(&self.bell)
+        bell_unlock(&self.bell)
 
     def wait(self) -> float:
         """Wait for the next ring; ns from it to here."""
         cdef int64_t rung
         with nogil:
-            kt_lock(&self.monitor)
+            bell_lock(&self.bell)
             while kt_load(&self.rung) <= self.heard:
-                kt_wait_until(&self.monitor, kt_now() + 1_000_000_000)
+                bell_wait_until(&self.bell, kt_now() + 1_000_000_000)
             rung = kt_now() - self.rung
             self.heard = self.rung
-            kt_unlock(&self.monitor)
+            bell_unlock(&self.bell)
         return rung
 
 

@@ -17,18 +17,33 @@ cdef extern from *:
     #include <time.h>
     #include <unistd.h>
     #ifdef __linux__
+    #include <linux/futex.h>
     #include <sys/syscall.h>
     #endif
 
     /* The largest offset: any two of them can be added. */
     #define KT_MAX_OFFSET ((int64_t)1 << 62)
 
+    /* A mutex and a condition that is only ever broadcast. On Linux that needs no more than a count of the broadcasts and
+       the system's own wait for it to change, which wakes in fewer steps than a pthread condition. */
+    #if defined(__linux__) && defined(__LP64__) && defined(SYS_futex) && defined(FUTEX_WAIT_BITSET_PRIVATE)
+    #define KT_FUTEX
+    #endif
     typedef struct {
         pthread_mutex_t mutex;
+    #ifdef KT_FUTEX
+        uint32_t changes; /* atomic; counts the broadcasts */
+        uint32_t waiting; /* atomic; threads in a wait */
+    #else
         pthread_cond_t changed;
+    #endif
     } kt_monitor;
 
     static inline int kt_monitor_init(kt_monitor *m) {
+    #ifdef KT_FUTEX
+        m->changes = m->waiting = 0;
+        return pthread_mutex_init(&m->mutex, NULL) ? -1 : 0;
+    #else
         pthread_condattr_t attributes;
         if (pthread_mutex_init(&m->mutex, NULL)) return -1;
         if (pthread_condattr_init(&attributes)) return -1;
@@ -38,14 +53,26 @@ cdef extern from *:
         int failed = pthread_cond_init(&m->changed, &attributes);
         pthread_condattr_destroy(&attributes);
         return failed ? -1 : 0;
+    #endif
     }
     static inline void kt_monitor_destroy(kt_monitor *m) {
+    #ifndef KT_FUTEX
         pthread_cond_destroy(&m->changed);
+    #endif
         pthread_mutex_destroy(&m->mutex);
     }
     static inline void kt_lock(kt_monitor *m) { pthread_mutex_lock(&m->mutex); }
     static inline void kt_unlock(kt_monitor *m) { pthread_mutex_unlock(&m->mutex); }
-    static inline void kt_broadcast(kt_monitor *m) { pthread_cond_broadcast(&m->changed); }
+    static inline void kt_broadcast(kt_monitor *m) {
+    #ifdef KT_FUTEX
+        /* Who waits has counted itself in before it let go of the mutex, under which what it waits for has changed. */
+        __atomic_add_fetch(&m->changes, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&m->waiting, __ATOMIC_SEQ_CST))
+            syscall(SYS_futex, &m->changes, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+    #else
+        pthread_cond_broadcast(&m->changed);
+    #endif
+    }
 
     /* Nanoseconds on the monotonic clock: exact, and the coarse one that costs a quarter (4 ms steps). */
     static inline int64_t kt_now(void) {
@@ -62,8 +89,17 @@ cdef extern from *:
         return kt_now();
     #endif
     }
+    /* Wait for a broadcast, or until *when*; may end before either. */
     static inline void kt_wait_until(kt_monitor *m, int64_t when) {
-    #ifdef __APPLE__
+    #ifdef KT_FUTEX
+        uint32_t seen = __atomic_load_n(&m->changes, __ATOMIC_SEQ_CST);
+        struct timespec t = {when / 1000000000, when % 1000000000};
+        __atomic_add_fetch(&m->waiting, 1, __ATOMIC_SEQ_CST);
+        pthread_mutex_unlock(&m->mutex);
+        syscall(SYS_futex, &m->changes, FUTEX_WAIT_BITSET_PRIVATE, seen, &t, NULL, FUTEX_BITSET_MATCH_ANY);
+        __atomic_sub_fetch(&m->waiting, 1, __ATOMIC_SEQ_CST);
+        pthread_mutex_lock(&m->mutex);
+    #elif defined(__APPLE__)
         int64_t left = when - kt_now();
         struct timespec t = {left > 0 ? left / 1000000000 : 0, left > 0 ? left % 1000000000 : 0};
         pthread_cond_timedwait_relative_np(&m->changed, &m->mutex, &t);
