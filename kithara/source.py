@@ -136,6 +136,19 @@ class SegmentSource(Protocol):
 
 
 @runtime_checkable
+class Renewing(Protocol):
+    """A `SegmentSource` that lets other segments stand in for those it gave."""
+
+    def again(self, segment: Segment) -> Segment | None:
+        """What is to be heard instead of *segment*, the last one given, of which a read raised `Interrupted` although
+        nobody sought, or `WriterGone`. It may begin earlier or later; None past the end. Never waits.
+
+        Of a source without this, `segment_at` the start of *segment* is asked.
+        """
+        ...
+
+
+@runtime_checkable
 class Priming(Protocol):
     """A `SegmentSource` that can also say what comes before a segment where the variant changes."""
 

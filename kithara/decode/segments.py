@@ -16,7 +16,7 @@ from typing import Any, Literal
 from .._core.reader import SyncReader
 from ..errors import DecodeError, Interrupted, KitharaError, WaitTimeout, WriterGone
 from ..media import id3_size
-from ..source import Priming, Segment, SegmentSource, WaitOutcome
+from ..source import Priming, Renewing, Segment, SegmentSource, WaitOutcome
 from . import boxes as iso
 from . import tags as tagging
 from .formats import open_demuxer
@@ -308,7 +308,8 @@ class SegmentsDemuxer(Demuxer):
         """
         if self._interrupted:
             raise Interrupted("something else is wanted", operation="decoding")
-        renewed = self._source.segment_at(segment.start)
+        source = self._source
+        renewed = source.again(segment) if isinstance(source, Renewing) else source.segment_at(segment.start)
         if renewed is None:
             raise DecodeError(f"segment {segment.index} is gone")
         return renewed

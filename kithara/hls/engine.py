@@ -207,6 +207,18 @@ class Engine:
         self._call()
         return slot
 
+    def again(self, variant: int, index: int, start: float) -> Slot | None:
+        """The slot to hear instead of segment *index* of *variant*, handed out with *start*, that broke off; None past
+        the end.
+        """
+        with self._lock:
+            self._check()
+            slot = self.program.again((variant, index, start))
+        if slot is None:
+            return self.at(start)
+        self._call()
+        return slot
+
     def following(self, variant: int, index: int, stop: float) -> Slot | None:
         """The slot to hear after segment *index* of *variant*, which ends at *stop* seconds; None at the end.
 

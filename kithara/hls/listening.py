@@ -19,8 +19,8 @@ class HlsSegments:
     """The segments of a session as a `kithara.source.SegmentSource`: for one decoder, in its thread. Never waits.
 
     A read in a segment's store that raises `Interrupted` although nobody sought means that the segment is to come from
-    another variant, and `WriterGone` that another process has begun its file anew: take it again with `segment_at` at
-    its start, or with `next` of the one before, and leave out what was read already: the other one may begin earlier.
+    another variant, and `WriterGone` that another process has begun its file anew: take it with `again`, or with `next`
+    of the one before, and leave out what was read already: the other one may begin earlier.
 
     Attributes:
         session: What it belongs to; kept open as long as this lives.
@@ -43,9 +43,14 @@ class HlsSegments:
         """The segment that sounds at *seconds*, of a new epoch; None past the end."""
         return self._given(self._engine.at(seconds))
 
+    def again(self, segment: Segment) -> Segment | None:
+        """What is to be heard instead of *segment*, the last one given; see `kithara.source.Renewing`."""
+        assert segment.variant is not None  # it came from here
+        return self._given(self._engine.again(segment.variant, segment.index, segment.start))
+
     def next(self, segment: Segment) -> Segment | None:
         """The segment after *segment*, in the variant that is best now; None at the end."""
-        assert segment.variant is not None  # it came from here
+        assert segment.variant is not None
         return self._given(self._engine.following(segment.variant, segment.index, segment.start + segment.duration))
 
     def before(self, segment: Segment) -> Segment | None:

@@ -83,6 +83,15 @@ class Program:
         self.chain = [new]
         return self._take(new)
 
+    def again(self, place: tuple[int, int, float]) -> Slot | None:
+        """The slot that is now to be heard for the one of *place*, which was handed out and broke off; None where
+        nothing is decided, so that whoever has it must begin anew.
+        """
+        for slot in self.chain:
+            if slot.usable and (slot.place == place or place in slot.instead):
+                return self._take(slot)
+        return None
+
     def _is_idle(self, slot: Slot) -> bool:
         """Whether *slot* is no more than an intent, for a buffer that a seek to it finds empty."""
         return slot.state is State.PENDING and not (slot.store.total or slot.taken or slot.second or slot.excluded)
@@ -229,10 +238,12 @@ class Program:
         """Put a slot of *variant* where *slot* is. False when that cannot be."""
         if slot not in self.chain or variant not in self._catalogue.timelines:
             return False
-        since = min(slot.start, slot.since)
-        index = self._catalogue.timelines[variant].boundary_near(since)
+        timeline, heard = self._catalogue.timelines[variant], max(slot.start, slot.heard)
+        # Not from where it begins: what lies before that was heard already, and would be no gain.
+        index = timeline.index_at(heard) if slot.sought else timeline.boundary_near(heard)
         new = self._with_ticket(self.make(variant, index), slot.variant, reason)
-        new.since = since
+        new.since, new.heard, new.sought = min(slot.start, slot.since), heard, slot.sought
+        new.instead = slot.instead | ({slot.place} if slot.taken else frozenset())
         new.excluded = slot.excluded | {slot.variant}
         self._put(slot, new)
         return True
@@ -283,6 +294,7 @@ class Program:
     def _take(self, slot: Slot) -> Slot:
         slot.taken = True
         slot.taken_at = self._clock()
+        slot.instead = frozenset()
         self._heard = slot.variant
         self._forget(slot, max(0, self.chain.index(slot) - 1))
         if slot.ticket is not None:
@@ -330,7 +342,9 @@ class Program:
         variant, index = self._around_gaps(variant, timeline.index_at(seconds), seconds, allowed)
         if index >= len(self._catalogue.timelines[variant]):
             return None
-        return self._with_ticket(self.make(variant, index), last, "start")
+        slot = self._with_ticket(self.make(variant, index), last, "start")
+        slot.heard, slot.sought = seconds, True
+        return slot
 
     def _next_slot(self, variant: int, index: int, stop: float) -> Slot | None:
         """The slot behind segment *index* of *variant*, decided now among the playlists that are here."""
@@ -344,7 +358,7 @@ class Program:
             return None
         reason = "throughput" if self.choice.mode == "auto" else "manual"
         slot = self._with_ticket(self.make(chosen, place), variant, reason)
-        slot.since = stop
+        slot.since = slot.heard = stop
         slot.before = self._primer(variant, slot, stop)
         return slot
 

@@ -121,7 +121,7 @@ class HlsSession:
             try:
                 await self._whole(slot)
             except (Interrupted, WriterGone):
-                slot = self._engine.at(slot.start) if self._sought is None else slot
+                slot = self._engine.again(*slot.place) if self._sought is None else slot
                 if self._sought is None:
                     continue
             if self._sought is None:

@@ -41,7 +41,12 @@ class Slot:
         ticket: The decision that put it here, where the variant changed.
         second: Its bytes were asked for once before, and were no good.
         before: The slot of the segment before it in its variant, where that is to prime a new decoder.
-        since: Second where what is heard before it ends, should that lie before its own start.
+        since: Second from which it is asked for, should that lie before its own start: where what is heard before it
+            ends, or what it stands in for begins.
+        heard: Second from which it is heard, should that lie behind its own start: where what is heard before it ends,
+            or a seek went.
+        sought: A seek went into it.
+        instead: The places (`place`) by which who is to get it may ask: of what it stands in for and was handed out.
     """
 
     variant: int
@@ -59,6 +64,9 @@ class Slot:
     second: bool = False
     before: Slot | None = None
     since: float = math.inf
+    heard: float = -math.inf
+    sought: bool = False
+    instead: frozenset[tuple[int, int, float]] = frozenset()
     taken_at: float = 0.0
     task: asyncio.Task[None] | None = None
     transfer: Transfer | None = None
@@ -67,6 +75,11 @@ class Slot:
     def stop(self) -> float:
         """Second at which it ends."""
         return self.start + self.segment.duration
+
+    @property
+    def place(self) -> tuple[int, int, float]:
+        """Variant, index and start: what whoever was handed it knows it by."""
+        return self.variant, self.index, self.start
 
     def sounds_at(self, seconds: float) -> bool:
         """Whether it is what is to be heard at *seconds*."""

@@ -199,3 +199,33 @@ async def test_a_seek_just_after_a_wish_lands_in_the_variant_that_was_wished_for
         assert (25, 1, 50.0) == (segment.index, segment.variant, segment.start)
         session.set_variant(0)
         assert source.segment_at(60.0) is None
+
+
+def cut_long(origin):
+    """Let the upper variant be cut every five seconds, and be nowhere."""
+    listing = ["#EXTM3U", "#EXT-X-TARGETDURATION:5", "#EXT-X-PLAYLIST-TYPE:VOD"]
+    for index, seconds in enumerate((5.0, 5.0, 2.0)):
+        listing += [f"#EXTINF:{seconds},", f"long-{index}.ts"]
+        origin.refuse(f"/long-{index}.ts", 404)
+    origin.server.serve("/v1.m3u8", "\n".join([*listing, "#EXT-X-ENDLIST", ""]).encode())
+
+
+async def test_what_stands_in_begins_where_the_other_was_to_be_heard_not_where_that_begins(server, store):
+    origin = Origin(server)
+    cut_long(origin)
+    async with HlsSource.open(origin.url, options(), store) as session:
+        heard = await played(session)
+    assert origin.asked("/long-0.ts")  # which begins at 0, to be heard from 2 on
+    assert [(index, 0) for index in range(COUNT)] == [(index, variant) for index, variant, _ in heard]
+
+
+async def test_what_stands_in_at_the_target_of_a_seek_is_what_sounds_there(server, store):
+    origin = Origin(server)
+    cut_long(origin)
+    wish = options(abr=AbrOptions(prior_rate=1e8))  # begins with the upper one
+    async with HlsSource.open(origin.url, wish, store) as session:
+        await session.seek(4.5)
+        heard = await played(session)
+    assert origin.asked("/long-0.ts")
+    assert [(index, 0) for index in range(2, COUNT)] == [(index, variant) for index, variant, _ in heard]
+    assert 0 == origin.asked("/0-0.ts")
