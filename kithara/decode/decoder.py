@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -224,6 +225,7 @@ class Decoder:
         With *exact* False the place may be off by seconds where the exact one would cost reading all that lies before.
         A read that waits in another thread ends with `Interrupted`.
         """
+        frame = operator.index(frame)
         if frame < 0:
             raise ValueError(f"frame {frame} is negative")
         with self._using(interrupt=True):

@@ -22,6 +22,7 @@ from . import tags as tagging
 from .formats import open_demuxer
 from .fragments import FragmentedDemuxer
 from .gapless import LOSSLESS
+from .mpeg import Mp3Demuxer
 from .track import Demuxer, Landing, Mark, Packet, Track, alike
 from .transport import CLOCK, WRAP, TransportDemuxer, unwrap
 from .view import ByteView
@@ -61,6 +62,7 @@ class SegmentsDemuxer(Demuxer):
         self._drift = Fraction(0)  # seconds by which the last segment's clock was ahead of the playlist's
         self.variants: Sequence[Any] = source.variants
         self._opened: tuple[Segment, Demuxer] | None = None
+        self._lead: tuple[int | None, str] = None, ""  # of MP3: frames before the music, and who tells
         self._priming: list[Packet] = []
         # Of the segment that was left for another track: its start and stop by the playlist, and where it really ended.
         self._join: tuple[float, float, float] | None = None
@@ -92,10 +94,22 @@ class SegmentsDemuxer(Demuxer):
     def _open(self, segment: Segment) -> Demuxer:
         """The demuxer of *segment*. Waits for its first bytes, and for all of its init section."""
         if segment.init is None:
-            view = self._look(segment.store)
-            return open_demuxer(view, segment.media)
+            inner = open_demuxer(self._look(segment.store), segment.media)
+            if isinstance(inner, Mp3Demuxer):
+                self._set_lead(inner, segment)
+            return inner
         init = self._init(segment.init)
         return FragmentedDemuxer(self._look(segment.store), *init[1:], 0)
+
+    def _set_lead(self, inner: Mp3Demuxer, segment: Segment) -> None:
+        """Only the first segment's Info frame tells what lies before the music: those of others, which packagers write
+        into each, are about a file that began elsewhere.
+        """
+        track = inner.track
+        if segment.index == 0:
+            self._lead = track.lead, track.lead_source
+        else:
+            inner.track = replace(track, lead=self._lead[0], lead_source=self._lead[1])
 
     def _open_next(self, segment: Segment) -> tuple[Segment, Demuxer] | None:
         """What comes after *segment*, opened; past a segment that holds nothing, as packagers may write at the end."""

@@ -134,3 +134,24 @@ def test_an_audio_stream_says_which_variant_a_chunk_is_of(listed):
     assert {0, 1} == {variant for variant, _ in seen}
     assert 5 <= switched
     assert any(discontinuity for _, discontinuity in seen)
+
+
+@pytest.mark.needs("ffmpeg", "lame")
+def test_info_frames_of_single_segments_move_nothing(tmp_path):
+    """As ffmpeg cuts a file of LAME's: each segment has an Info frame, and the first alone tells the true delay."""
+    source = corpus.file("mp3-cbr").path
+    corpus.run("ffmpeg", "-v", "error", "-i", source, "-c", "copy", "-f", "segment", "-segment_time", "2",
+               "-segment_format", "mp3", "-segment_list", tmp_path / "list.m3u8", tmp_path / "part%03d.mp3")  # fmt: skip
+    listed = presented.read_list(tmp_path)
+    assert all(b"Info" in data[:1024] for data in listed.files)
+    with decode.Decoder(Presentation(listed)) as decoder:
+        whole = decoder.read()
+    with decode.Decoder(Presentation(listed)) as decoder:
+        for place in range(0, len(whole) - 2000, 30_011):
+            decoder.seek(place)
+            assert np.array_equal(whole[place : place + 2000], decoder.read(2000)), place
+
+
+def test_a_place_is_a_number_of_frames():
+    with decode.Decoder(corpus.file("wav-16").path) as decoder, pytest.raises(TypeError):
+        decoder.seek(1.5)
