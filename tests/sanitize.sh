@@ -29,7 +29,7 @@ asan)
     ;;
 tsan)
     preload=$(runtime tsan)
-    export TSAN_OPTIONS=halt_on_error=0:exitcode=66:handle_sigbus=0
+    export TSAN_OPTIONS=halt_on_error=0:exitcode=66:handle_sigbus=0:suppressions=$root/tests/tsan.supp
     ;;
 *)
     echo "asan or tsan, not $mode" >&2
