@@ -141,7 +141,8 @@ def test_info_frames_of_single_segments_move_nothing(tmp_path):
     """As ffmpeg cuts a file of LAME's: each segment has an Info frame, and the first alone tells the true delay."""
     source = corpus.file("mp3-cbr").path
     corpus.run("ffmpeg", "-v", "error", "-i", source, "-c", "copy", "-f", "segment", "-segment_time", "2",
-               "-segment_format", "mp3", "-segment_list", tmp_path / "list.m3u8", tmp_path / "part%03d.mp3")  # fmt: skip
+               "-segment_format", "mp3", "-segment_list", tmp_path / "list.m3u8",
+               tmp_path / "part%03d.mp3")  # fmt: skip
     listed = presented.read_list(tmp_path)
     assert all(b"Info" in data[:1024] for data in listed.files)
     with decode.Decoder(Presentation(listed)) as decoder:
