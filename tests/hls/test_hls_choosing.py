@@ -3,30 +3,17 @@
 import asyncio
 
 import pytest
-from support.faultserver import FaultServer, head, send
+from support.faultserver import head, send
 from support.hlsorigin import COUNT, RATES, Origin, options, packet, played
 from support.waiting import eventually
 
 from kithara._core.resource import MemoryResource
 from kithara.abr import AbrOptions
-from kithara.assets import AssetStore
 from kithara.errors import Interrupted
 from kithara.hls import HlsSource, SegmentLoaded
 from kithara.hls.slots import State
 from kithara.hls.transfer import Transfer
 from kithara.net import HttpClient, HttpOptions
-
-
-@pytest.fixture
-def server():
-    with FaultServer() as server:
-        yield server
-
-
-@pytest.fixture
-def store(tmp_path):
-    with AssetStore(tmp_path / "cache") as store:
-        yield store
 
 
 async def at_rest(session):

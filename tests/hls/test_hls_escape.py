@@ -6,30 +6,17 @@ import threading
 import numpy as np
 import pytest
 from support import hlstrees
-from support.faultserver import FaultServer, finish, head, send, stall
+from support.faultserver import finish, head, send, stall
 from support.hlsorigin import COUNT, RATES, Origin, encrypted, options, packet, played
 from support.hlssession import opened
 from support.waiting import Background, eventually
 
 import kithara
 from kithara.abr import AbrOptions
-from kithara.assets import AssetStore
 from kithara.errors import DecryptFailed
 from kithara.hls import HlsSource, SegmentGivenUp, VariantDecided, choice, listings
 from kithara.hls.slots import Shelf
 from kithara.net import HttpOptions
-
-
-@pytest.fixture
-def server():
-    with FaultServer() as server:
-        yield server
-
-
-@pytest.fixture
-def store(tmp_path):
-    with AssetStore(tmp_path / "cache") as store:
-        yield store
 
 
 def hang(server, path, *steps):

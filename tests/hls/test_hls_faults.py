@@ -6,13 +6,12 @@ import threading
 from itertools import pairwise
 
 import pytest
-from support.faultserver import FaultServer, finish, head, send
+from support.faultserver import finish, head, send
 from support.hlsorigin import COUNT, KEY, RATES, Origin, encrypted, options, packet, played
 from support.waiting import eventually
 
 from kithara._core.resource import MemoryResource
 from kithara.abr import AbrOptions
-from kithara.assets import AssetStore
 from kithara.errors import (
     DecodeError,
     DecryptFailed,
@@ -32,18 +31,6 @@ from kithara.hls import (
 from kithara.hls.slots import Shelf
 from kithara.hls.transfer import Transfer
 from kithara.net import HttpClient, HttpOptions
-
-
-@pytest.fixture
-def server():
-    with FaultServer() as server:
-        yield server
-
-
-@pytest.fixture
-def store(tmp_path):
-    with AssetStore(tmp_path / "cache") as store:
-        yield store
 
 
 async def test_a_dead_variant_does_not_keep_the_others_from_playing(server, store):

@@ -1,0 +1,18 @@
+"""A server that can be told to misbehave, and a cache of one test's own."""
+
+import pytest
+from support.faultserver import FaultServer
+
+from kithara.assets import AssetStore
+
+
+@pytest.fixture
+def server():
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def store(tmp_path):
+    with AssetStore(tmp_path / "cache") as store:
+        yield store
