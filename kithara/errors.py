@@ -38,7 +38,7 @@
     │   └── WouldDeadlock            waiting here would wait for oneself
     ├── LocalFileError (OSError)
     ├── HlsError
-    │   ├── PlaylistInvalid (ValueError)  .line
+    │   ├── PlaylistInvalid (ValueError)  .line .reason
     │   ├── PlaylistTooLarge
     │   ├── KeyInvalid
     │   ├── DecryptFailed
@@ -347,11 +347,12 @@ class HlsError(KitharaError):
 
 
 class PlaylistInvalid(HlsError, ValueError):
-    """A playlist breaks RFC 8216 beyond what can be read leniently; *line* counts from 1."""
+    """A playlist breaks RFC 8216 beyond what can be read leniently; *line* counts from 1, *reason* says what is wrong."""
 
     def __init__(self, message: str = "", *, line: int | None = None, **context: Any) -> None:
         super().__init__(message if line is None else f"line {line}: {message}", **context)
         self.line = line
+        self.reason = message
 
 
 class PlaylistTooLarge(HlsError):

@@ -13,8 +13,8 @@ from urllib.parse import unquote_to_bytes
 # RFC 3986, appendix B
 _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(?::\d+)?/")
-_REFUSED = re.compile(r"[\x00-\x1f\x7f]")
-_ENCODED = re.compile(r'[ "<>]|[^\x00-\x7f]')
+_REFUSED = re.compile(r"[\x00-\x0a\x0d-\x1b\x1f\x7f]")  # what is left are separators that end no line of a playlist
+_ENCODED = re.compile(r'[\x0b\x0c\x1c-\x1e "<>]|[^\x00-\x7f]')
 _HOST = re.compile(r'[^\s"<>\\]+')
 _WEB = ("http", "https")
 
@@ -31,6 +31,7 @@ class UriBase:
         self._path = _encode(path)
         self._query = _encode(query or "")
         self._directory = self._merge("", "")
+        self._root = self._compose(self._authority, "", "")
 
     def resolve(self, reference: str, *, data: bool = False) -> str:
         """*reference* as an absolute URL. *data* allows ``data:`` URLs too.
@@ -40,6 +41,8 @@ class UriBase:
         if _is_simple(reference):
             if ":" not in reference and reference[0] not in "/?.#":
                 return self._directory + reference
+            if reference[0] == "/" and reference[1:2] != "/":
+                return self._root + reference
             if _ORIGIN.match(reference):
                 return reference
         if _REFUSED.search(reference):

@@ -211,6 +211,7 @@ def test_a_broken_list_is_refused_at_its_line(lines, line):
     with pytest.raises(PlaylistInvalid) as failure:
         parse_playlist(body(*lines), BASE + "?token=secret")
     assert line == failure.value.line
+    assert f"line {line}: {failure.value.reason}" in str(failure.value)
     assert "secret" not in str(failure.value)
 
 

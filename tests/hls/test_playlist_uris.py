@@ -114,6 +114,10 @@ def test_control_characters_are_refused(reference):
         UriBase("https://h/list").resolve(reference)
 
 
+def test_separators_that_end_no_line_are_escaped():
+    assert "https://h/a%0Bb%0Cc%1Cd%1Ee" == UriBase("https://h/list").resolve("a\x0bb\x0cc\x1cd\x1ee")
+
+
 @pytest.mark.parametrize("reference", ["http://", "http:///x", "//", "https:x", "http://a b/x", "http://a\\b/x"])
 def test_a_web_address_needs_a_host(reference):
     with pytest.raises(ValueError, match="host"):
