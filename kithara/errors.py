@@ -347,7 +347,7 @@ class HlsError(KitharaError):
 
 
 class PlaylistInvalid(HlsError, ValueError):
-    """A playlist breaks RFC 8216 beyond what can be read leniently; *line* counts from 1, *reason* says what is wrong."""
+    """A playlist breaks RFC 8216 beyond what can be read leniently: *line* counts from 1, *reason* is what is wrong."""
 
     def __init__(self, message: str = "", *, line: int | None = None, **context: Any) -> None:
         super().__init__(message if line is None else f"line {line}: {message}", **context)
