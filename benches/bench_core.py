@@ -17,7 +17,8 @@ import pytest
 from sortedcontainers import SortedDict
 
 from kithara import SyncReader
-from kithara._core.resource import FileResource, MemoryResource
+from kithara._core.file_resource import FileResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.storage import RangeSet
 
 from .conftest import Versus, per_call

@@ -28,7 +28,8 @@ import sys, types
 package = types.ModuleType("kithara"); package.__path__ = [sys.argv[1] + "/kithara"]; sys.modules["kithara"] = package
 from kithara._core.ranges import RangeSet
 from kithara._core.reader import SyncReader
-from kithara._core.resource import FileResource, MemoryResource
+from kithara._core.file_resource import FileResource
+from kithara._core.memory_resource import MemoryResource
 import os
 what, count, path = sys.argv[2], int(sys.argv[3]), sys.argv[4]
 SIZE = 1 << 20

@@ -155,12 +155,6 @@ cdef class Chain(Store):
         for index in range(self.count):
             self._release(index)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.close()
-
     # Where things are. Monitor held.
 
     cdef void resolve(self) noexcept nogil:

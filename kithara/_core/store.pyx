@@ -209,6 +209,19 @@ cdef class Store:
         kt_unlock(&self.monitor)
         return offset
 
+    def close(self) -> None:
+        """Give the handle up: every wait and later use raises `Closed`. Files and memory go with the last reference."""
+        kt_store(&self.shut, 1)
+        if kt_load(self.forks) == self.forks_at_birth:
+            self.wake()
+            self.changed()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
     # The producer's view of what is wanted.
 
     def produce(self, demand, *, int64_t look_ahead, int64_t thread=0) -> None:

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 
-from .store cimport Outcome, Store
+from .store cimport Store
 
 
 cdef struct Pin:

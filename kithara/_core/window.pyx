@@ -220,19 +220,6 @@ cdef class Window(Store):
         self._use()
         self.settle(CANCELLED_FOR_GOOD, None)
 
-    def close(self) -> None:
-        """Give the window up: every wait and later use raises `Closed`. May be repeated."""
-        kt_store(&self.shut, 1)
-        if kt_load(self.forks) == self.forks_at_birth:
-            self.wake()
-            self.changed()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.close()
-
     cdef bint _end(self, int64_t epoch, int64_t ended, object mishap) except -1:
         cdef bint now
         self._use()

@@ -13,7 +13,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .._core.resource import MemoryResource, Resource
+from .._core.memory_resource import MemoryResource
+from .._core.resource import Resource
 from ..errors import EmptyBody, KitharaError, NoSpace
 from ..events import Progress, Resumed, Retrying
 from ..net import Backoff

@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from .._core.resource import FileResource, Resource
+from .._core.file_resource import FileResource
+from .._core.resource import Resource
 from ..errors import CacheCorrupt, HttpStatus, KitharaError, NetError, NetTimeout, OfflineMiss, redact_url
 from ..events import EventBus
 from ..net import Backoff, HttpClient, HttpOptions, Representation

@@ -9,7 +9,8 @@ from dataclasses import replace
 from types import TracebackType
 from urllib.parse import quote
 
-from .._core.resource import FileResource, Resource
+from .._core.file_resource import FileResource
+from .._core.resource import Resource
 from ..assets import AssetId, AssetStore
 from ..events import EventBus, PhaseChanged, Started
 from ..io import wait_range

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fsspec.asyn import AbstractAsyncStreamedFile
 from fsspec.spec import AbstractBufferedFile
 
+from .._core.memory_resource import MemoryResource
 from .._core.reader import SyncReader
-from .._core.resource import MemoryResource
 from ..file import FileSession
 from ..io import read_chunk
 from .facts import as_fsspec, file_info

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from .._core.resource import MemoryResource
+from .._core.memory_resource import MemoryResource
 from ..errors import Interrupted, KitharaError
 from .catalogue import Catalogue
 from .choice import Choice, Mode

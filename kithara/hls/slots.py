@@ -7,7 +7,8 @@ import enum
 import math
 from dataclasses import dataclass, field
 
-from .._core.resource import MemoryResource, Resource
+from .._core.memory_resource import MemoryResource
+from .._core.resource import Resource
 from ..assets import AssetId, AssetStore, ResourceKey
 from ..errors import Busy, KitharaError, StoreError, redact_url
 from ..media import MediaInfo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._core.resource import MemoryResource
+from .._core.memory_resource import MemoryResource
 from ..errors import Interrupted
 from .choice import Mode
 from .model import MediaSegment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._core.resource import MemoryResource
+from .._core.memory_resource import MemoryResource
 from ..errors import NoSpace
 from .keeper import Keeper
 from .live import Demand

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from .._core.resource import FileResource
+from .._core.file_resource import FileResource
 from ..errors import WriterGone
 from .following import Following
 from .keeper import Held, Keeper

@@ -49,9 +49,9 @@ Io = Literal["auto", "pread"]
 class StreamingResource(SharedResource):
     """A `Resource` in the file *path*: whole from an earlier session, resumed, or new.
 
-    The store's side (`wait_range`, `read_at`, ...) and `write_at` are those of `kithara._core.resource.FileResource`.
-    Its own calls wait for the disk: make them in a worker thread. Thread-safe. It holds two or three descriptors until
-    the last reference goes.
+    The store's side (`wait_range`, `read_at`, ...) and `write_at` are those of the core's
+    `kithara._core.file_resource.FileResource`. Its own calls wait for the disk: make them in a worker thread.
+    Thread-safe. It holds two or three descriptors until the last reference goes.
 
     Args:
         path: Where it is; its directory is made with mode 0700.

@@ -13,8 +13,8 @@ import pytest
 from support.waiting import Background, eventually
 
 from kithara._core.chain import Chain, Part
+from kithara._core.memory_resource import MemoryResource
 from kithara._core.reader import SyncReader
-from kithara._core.resource import MemoryResource
 from kithara._core.store import Store
 from kithara._core.window import Window
 from kithara.errors import Busy, Closed, HttpStatus, StreamError, UnknownLength, WaitTimeout, WouldDeadlock

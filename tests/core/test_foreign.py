@@ -14,8 +14,8 @@ import pytest
 from support.waiting import Background
 
 import kithara
+from kithara._core.memory_resource import MemoryResource
 from kithara._core.reader import SyncReader
-from kithara._core.resource import MemoryResource
 from kithara.errors import HttpStatus
 
 CONTENT = random.Random(3).randbytes(400_000)

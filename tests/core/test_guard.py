@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from support.children import python, says
 
+from kithara._core.file_resource import FileResource
 from kithara._core.reader import SyncReader
-from kithara._core.resource import FileResource
 from kithara.errors import CacheCorrupt, NoSpace
 
 PAGE = os.sysconf("SC_PAGESIZE")

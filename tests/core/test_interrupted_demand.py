@@ -6,7 +6,7 @@ import pytest
 
 from kithara import SyncReader
 from kithara._core.chain import Chain, Part
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -13,7 +13,8 @@ import pytest
 from support.waiting import Background
 
 from kithara import SyncReader
-from kithara._core.resource import FileResource, MemoryResource
+from kithara._core.file_resource import FileResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.errors import SeekNotSupported, UnknownLength, WaitTimeout
 from kithara.io import SyncReaderParams
 

@@ -18,7 +18,8 @@ from support.waiting import eventually
 
 from kithara import SyncReader
 from kithara._core.chain import Chain
-from kithara._core.resource import FileResource, MemoryResource
+from kithara._core.file_resource import FileResource
+from kithara._core.memory_resource import MemoryResource
 
 SIZE = 16 << 20  # more than any system reads ahead of one place
 DATA = random.Random(17).randbytes(SIZE)

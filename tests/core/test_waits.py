@@ -10,8 +10,8 @@ import pytest
 from support.children import python, says
 from support.waiting import Background, eventually
 
+from kithara._core.memory_resource import MemoryResource
 from kithara._core.reader import SyncReader
-from kithara._core.resource import MemoryResource
 from kithara._core.store import Store
 from kithara.errors import (
     Cancelled,

@@ -12,7 +12,7 @@ from support.presented import FMP4, TS, Presentation, loudest_step
 from support.signals import quantized
 
 import kithara.decode as decode
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.decode import boxes as iso
 from kithara.decode import segments
 from kithara.decode.fragments import read_fragment

@@ -13,7 +13,7 @@ from support import corpus
 from support.work import rest
 
 import kithara
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.cli.origin import Origin
 from kithara.errors import Closed
 

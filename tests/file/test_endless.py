@@ -16,7 +16,7 @@ from support.waiting import Background, eventually
 
 import kithara
 from kithara import AssetStore, FileOptions, FileSource, HttpOptions
-from kithara._core.resource import FileResource
+from kithara._core.file_resource import FileResource
 from kithara.errors import SeekNotSupported, UnknownLength
 
 PERIOD = random.Random(4).randbytes(1_000_003)

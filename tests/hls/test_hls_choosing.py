@@ -7,7 +7,7 @@ from support.faultserver import head, send
 from support.hlsorigin import COUNT, RATES, Origin, options, packet, played
 from support.waiting import eventually
 
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.abr import AbrOptions
 from kithara.errors import Interrupted
 from kithara.hls import HlsSource, SegmentLoaded

@@ -10,7 +10,7 @@ from support.faultserver import finish, head, send
 from support.hlsorigin import COUNT, KEY, RATES, Origin, encrypted, options, packet, played
 from support.waiting import eventually
 
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.abr import AbrOptions
 from kithara.errors import (
     DecodeError,

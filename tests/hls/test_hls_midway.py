@@ -8,7 +8,7 @@ import pytest
 from support import hlstrees
 
 import kithara
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.errors import Interrupted
 from kithara.events import EventBus
 from kithara.hls import parse_playlist

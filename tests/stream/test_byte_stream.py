@@ -11,7 +11,7 @@ import pytest
 from support.sources import CONTENT, SIZE, Gate, Torn, UserSource
 
 from kithara import FileSource
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.errors import ChannelClosed, HttpStatus, InvalidSeek, SeekNotSupported
 from kithara.events import EventBus
 from kithara.stream import (

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from support.sources import CONTENT, Torn
 
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.cli.origin import Origin
 from kithara.errors import HttpStatus
 from kithara.net import HttpClient

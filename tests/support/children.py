@@ -17,7 +17,8 @@ import kithara
 PREAMBLE = """
 import faulthandler, os, signal, sys, threading, time
 from kithara._core.reader import SyncReader
-from kithara._core.resource import FileResource, MemoryResource
+from kithara._core.file_resource import FileResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.errors import *
 
 def blocked(store, count=1):

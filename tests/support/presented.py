@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from support import corpus
 
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.events import EventBus
 from kithara.source import Segment
 

@@ -13,7 +13,7 @@ from typing import Any
 from support import hlstrees
 
 import kithara
-from kithara._core.resource import MemoryResource
+from kithara._core.memory_resource import MemoryResource
 from kithara.cli.origin import Origin
 from kithara.media import MediaInfo
 from kithara.source import Source, WaitOutcome
