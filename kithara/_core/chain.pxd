@@ -1,6 +1,8 @@
 from libc.stdint cimport int64_t
 
-from .store cimport Cursor, Level, Outcome, Store, Watch
+from .demand cimport Cursor
+from .outcome cimport Outcome
+from .store cimport Level, Store, Watch
 
 
 cdef struct Piece:

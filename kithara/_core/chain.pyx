@@ -3,23 +3,9 @@
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
-from .store cimport (
-    CORRUPT,
-    ENDED,
-    FAILED,
-    LATE,
-    MISSING,
-    READY,
-    Cursor,
-    Level,
-    Outcome,
-    Store,
-    Waiter,
-    Watch,
-    call,
-    check_range,
-    unraisable,
-)
+from .demand cimport Cursor, Waiter
+from .outcome cimport CORRUPT, ENDED, FAILED, LATE, MISSING, READY, Outcome, check_range
+from .store cimport Level, Store, Watch, call, unraisable
 from .sync cimport kt_broadcast, kt_load, kt_lock, kt_now, kt_store, kt_unlock, kt_wait_until
 
 from .. import errors
@@ -147,7 +133,7 @@ cdef class Chain(Store):
         """Give the chain up: every wait and later use raises `Closed`, and the parts close. May be repeated."""
         cdef int64_t index
         kt_store(&self.shut, 1)
-        if kt_load(self.forks) != self.forks_at_birth:
+        if self.is_forked():
             return
         self.wake()
         for watch in list(self.pending):
@@ -525,7 +511,7 @@ cdef class Chain(Store):
 
     cdef void wake(self) noexcept nogil:
         cdef int64_t index
-        if kt_load(self.forks) != self.forks_at_birth:
+        if self.is_forked():
             return
         kt_lock(&self.monitor)
         kt_broadcast(&self.monitor)

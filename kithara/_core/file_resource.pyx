@@ -10,9 +10,10 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free
 
 from .guard cimport Mapping, guard_map, guard_unmap, guarded_copy
+from .outcome cimport BACKWARD, CORRUPT, ENDED, LATE, READY, Outcome
 from .resident cimport kt_resident_has, kt_resident_init
 from .resource cimport Resource
-from .store cimport BACKWARD, COMMITTED, CORRUPT, ENDED, LATE, READY, Outcome
+from .store cimport COMMITTED
 from .sync cimport kt_fetch_ahead, kt_load, kt_lock, kt_now_coarse, kt_store, kt_tally, kt_unlock
 
 from .. import errors

@@ -5,8 +5,8 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
+from .outcome cimport LATE, READY, Outcome
 from .resource cimport Resource
-from .store cimport LATE, READY, Outcome
 from .sync cimport kt_acquire_fence, kt_load, kt_lock, kt_store, kt_unlock
 
 cdef extern from *:

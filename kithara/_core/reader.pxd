@@ -1,7 +1,9 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from .store cimport Cursor, Level, Outcome, Store
+from .demand cimport Cursor
+from .outcome cimport Outcome
+from .store cimport Level, Store
 from .sync cimport kt_load
 
 
@@ -69,7 +71,7 @@ cdef class SyncReader:
         return not (
             kt_load(&self.level.closed)
             or kt_load(&self._store.shut)
-            or kt_load(self._store.forks) != self._store.forks_at_birth
+            or self._store.is_forked()
         )
     cdef inline bint keeps(self, int64_t size) noexcept:
         """Whether a read of *size* bytes that are here keeps the GIL."""

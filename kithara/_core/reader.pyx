@@ -11,7 +11,8 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.number cimport PyNumber_Index
 
-from .store cimport (
+from .demand cimport ramp, rounded
+from .outcome cimport (
     BACKWARD,
     CLOSED,
     DEADLOCK,
@@ -21,14 +22,11 @@ from .store cimport (
     MISSING,
     READY,
     Outcome,
-    Store,
     check_range,
     deadline_after,
-    raise_outcome,
-    ramp,
-    rounded,
     signalled,
 )
+from .store cimport Store, raise_outcome
 from .sync cimport (
     KT_MAX_OFFSET,
     kt_add,
@@ -165,7 +163,7 @@ cdef class SyncReader:
 
     def __dealloc__(self):
         # After a fork __del__ leaves the cursor where it is, and the garbage collector may have taken the store first.
-        if kt_load(&self.attached) and self._store is not None and self._store.forks[0] == self._store.forks_at_birth:
+        if kt_load(&self.attached) and self._store is not None and not self._store.is_forked():
             self._store.detach(&self.cursor)
 
     def __del__(self):
@@ -361,7 +359,7 @@ cdef class SyncReader:
         cdef int64_t before = kt_load(&self.level.floor)
         while before < floor and not kt_replace(&self.level.floor, before, floor):
             before = kt_load(&self.level.floor)
-        if self._store.forks[0] == self._store.forks_at_birth:
+        if not self._store.is_forked():
             self._store.wake()
 
     def duplicate(self) -> SyncReader:
@@ -397,7 +395,7 @@ cdef class SyncReader:
         cdef object failure = None
         if kt_swap(&self.level.closed, 1) or self._store is None:
             return
-        if self._store.forks[0] == self._store.forks_at_birth:
+        if not self._store.is_forked():
             if kt_swap(&self.attached, 0):
                 self._store.detach(&self.cursor)
             self._store.wake()

@@ -14,25 +14,9 @@ from libc.stdlib cimport free
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
+from .outcome cimport BACKWARD, CANCELLED, ENDED, FAILED, MISSING, READY, Outcome, check_range
 from .ranges cimport RangeSet, Run, pairs_of
-from .store cimport (
-    ACTIVE,
-    BACKWARD,
-    CANCELLED,
-    CANCELLED_FOR_GOOD,
-    COMMITTED,
-    ENDED,
-    FAILED,
-    FAILED_FOR_GOOD,
-    MISSING,
-    READY,
-    Cursor,
-    Outcome,
-    Store,
-    Waiter,
-    check_range,
-    raise_outcome,
-)
+from .store cimport ACTIVE, CANCELLED_FOR_GOOD, COMMITTED, FAILED_FOR_GOOD, Store, raise_outcome
 from .sync cimport KT_MAX_OFFSET, kt_broadcast, kt_load, kt_lock, kt_store, kt_unlock
 
 from .. import errors
@@ -316,19 +300,8 @@ cdef class Resource(Store):
 
     cdef int64_t lowest(self) noexcept nogil:
         """The lowest offset that a reader or a wait still needs, or -1. Monitor held."""
-        cdef int64_t lowest = -1, position
-        cdef Waiter *waiter = self.first_waiter
-        cdef Cursor *cursor = self.first_cursor
-        while waiter != NULL:
-            if waiter.start >= self.passed and (lowest < 0 or waiter.start < lowest):
-                lowest = waiter.start
-            waiter = waiter.next
-        while cursor != NULL:
-            position = kt_load(&cursor.position)
-            if position >= self.passed and (lowest < 0 or position < lowest):
-                lowest = position
-            cursor = cursor.next
-        return lowest
+        cdef int64_t wait = self.lowest_wait(self.passed), cursor = self.lowest_cursor(self.passed)
+        return max(wait, cursor) if wait < 0 or cursor < 0 else min(wait, cursor)
 
     def restore(self, ranges) -> None:
         """Publish *ranges* whose bytes are there already and trusted: an earlier session or another process wrote them."""

@@ -10,23 +10,8 @@ from libc.string cimport memcpy
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
-from .store cimport (
-    ACTIVE,
-    BACKWARD,
-    CANCELLED,
-    CANCELLED_FOR_GOOD,
-    COMMITTED,
-    ENDED,
-    FAILED,
-    FAILED_FOR_GOOD,
-    LATE,
-    MISSING,
-    READY,
-    Cursor,
-    Outcome,
-    Store,
-    Waiter,
-)
+from .outcome cimport BACKWARD, CANCELLED, ENDED, FAILED, LATE, MISSING, READY, Outcome
+from .store cimport ACTIVE, CANCELLED_FOR_GOOD, COMMITTED, FAILED_FOR_GOOD, Store
 from .sync cimport kt_broadcast, kt_load, kt_lock, kt_store, kt_unlock
 
 from .. import errors
@@ -321,15 +306,9 @@ cdef class Window(Store):
 
     cdef int64_t needed(self) noexcept nogil:
         """The lowest offset that a demand still needs: a waiter's, for it waits, else a reader's. Monitor held."""
-        cdef int64_t lowest = -1
-        cdef Waiter *waiter = self.first_waiter
-        cdef Cursor *cursor = self.first_cursor
-        while waiter != NULL:
-            if waiter.start >= self.tail and (lowest < 0 or waiter.start < lowest):
-                lowest = waiter.start
-            waiter = waiter.next
-        if lowest < 0 and cursor != NULL and kt_load(&cursor.position) >= self.tail:
-            lowest = kt_load(&cursor.position)
+        cdef int64_t lowest = self.lowest_wait(self.tail)
+        if lowest < 0:
+            lowest = self.lowest_cursor(self.tail)
         return self.tail if lowest < 0 else min(lowest, self.head)
 
     cdef int64_t room(self) noexcept nogil:

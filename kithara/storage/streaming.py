@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from dataclasses import replace
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 from .._core import disk
 from ..errors import Busy, CacheCorrupt, NoSpace, StoreError, StoreIo
@@ -88,7 +88,7 @@ class StreamingResource(SharedResource):
         Args:
             fresh: Begin a new generation beside whatever is there.
         """
-        self = cast(Self, cls.__new__(cls))
+        self = cls.__new__(cls)
         self._begin(files, keeper, fresh=fresh, io=io)
         return self
 

@@ -25,7 +25,7 @@ FOREIGN = """
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.string cimport memset
 from kithara._core.reader cimport SyncReader
-from kithara._core.store cimport READY, Outcome
+from kithara._core.outcome cimport READY, Outcome
 
 def total(SyncReader reader, int64_t start, int64_t stop):
     cdef char piece[1024]
