@@ -136,6 +136,17 @@ class SegmentSource(Protocol):
 
 
 @runtime_checkable
+class Advising(Protocol):
+    """A `SegmentSource` that says where playing is to begin.
+
+    Attributes:
+        start: That second; who plays begins there, unless told otherwise.
+    """
+
+    start: float
+
+
+@runtime_checkable
 class Renewing(Protocol):
     """A `SegmentSource` that lets other segments stand in for those it gave."""
 

@@ -32,7 +32,7 @@ KEYS = {"space": "pause", "← →": f"{STEP_SECONDS:.0f} s back, on", "v": "var
 @click.command()
 @click.argument("url", type=MEDIA)
 @click.option("--null", is_flag=True, help="Play into nothing, in real time.")
-@click.option("--start", type=click.FloatRange(min=0), default=0.0, help="Where to begin, in seconds.")
+@click.option("--start", type=click.FloatRange(min=0), help="Where to begin, in seconds.")
 @click.option("--duration", type=click.FloatRange(min=0), help="How much to play, in seconds.")
 @picture_option("Draw what happened, as a PNG; - for stdout.")
 @access_options
@@ -41,7 +41,7 @@ KEYS = {"space": "pause", "← →": f"{STEP_SECONDS:.0f} s back, on", "v": "var
 def play(
     url: str,
     null: bool,
-    start: float,
+    start: float | None,
     duration: float | None,
     picture: Path | None,
     access: Access,
@@ -68,7 +68,7 @@ def play(
             progress.console.print(words, style="dim", markup=False)
         player = _Player(stream, media, watch, output)
         task = progress.add_task("playing", total=stream.duration, note="")
-        stop = None if duration is None else start + duration
+        stop = None if duration is None else stream.position + duration
         while not stream.ended and (stop is None or stream.position < stop) and player.press(keys.next(TICK)):
             player.show(progress, task)
         error, position = stream.stats().failed, stream.position

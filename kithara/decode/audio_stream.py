@@ -37,7 +37,8 @@ class AudioStream:
         dtype: As for `Decoder`.
         buffer: Seconds of PCM to keep ahead, at least.
         rate: Frames a second to give, if not the media's own.
-        start: Seconds to begin at.
+        start: Seconds to begin at; None: where a presentation asks to be begun (`EXT-X-START`), else at 0. What lies
+            before is not fetched.
         gapless, media, variant: As for `Decoder`.
         events: The bus to tell events on; its own by default.
 
@@ -52,7 +53,7 @@ class AudioStream:
         *,
         buffer: float = 0.5,
         rate: int | None = None,
-        start: float = 0.0,
+        start: float | None = None,
         gapless: GaplessMode = "media",
         media: MediaInfo | None = None,
         variant: int | None = None,
@@ -60,9 +61,13 @@ class AudioStream:
     ) -> None:
         if not buffer > 0:
             raise ValueError(f"buffer {buffer}: expected seconds")
-        decoder = Decoder(what, dtype, gapless=gapless, media=media, variant=variant)
+        at: float | Literal["advised"] = "advised" if start is None else start
+        decoder = Decoder(what, dtype, gapless=gapless, media=media, at=at, variant=variant)
+        begin = decoder.tell()
         if rate is not None and rate != decoder.spec.rate:
+            seconds = begin / decoder.spec.rate
             decoder = decoder.resampled_to(rate)
+            begin = decoder.tell() or round(seconds * rate)  # the former of a broadcast
         decoder.read_ahead()
         self.spec: PcmSpec = decoder.spec
         self.dtype: np.dtype[Any] = decoder.dtype
@@ -72,7 +77,7 @@ class AudioStream:
         self._ring = RingBuffer(1 << (need - 1).bit_length())
         self._reported = 0
         self._turn: Turn | None = None
-        self._worker = Worker(decoder, self._ring, self._bus, round(start * self.spec.rate) or decoder.tell())
+        self._worker = Worker(decoder, self._ring, self._bus, begin)
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 import warnings
@@ -39,6 +40,8 @@ class Decoder:
             nothing, ``"off"`` nothing.
         media: A hint for bytes that do not say what they are.
         start: The frame to begin at.
+        at: The second to begin at, instead of *start*; ``"advised"``: where a presentation asks to be begun
+            (`EXT-X-START`), else 0. Of a presentation nothing is fetched that lies before, but for what primes a codec.
         variant: Of an HLS presentation, the one to decode; None lets the bandwidth decide.
 
     Opening waits for the header and about one packet. What the decoder opened it closes; a caller's object stays open.
@@ -57,6 +60,7 @@ class Decoder:
         gapless: GaplessMode = "media",
         media: MediaInfo | None = None,
         start: int = 0,
+        at: float | Literal["advised"] | None = None,
         variant: int | None = None,
     ) -> None:
         self._closed = False
@@ -66,9 +70,12 @@ class Decoder:
         self._resampling: tuple[tuple[int, Quality], ...] = ()
         if gapless not in ("media", "codec", "off"):
             raise ValueError(f"gapless={gapless!r}: expected 'media', 'codec' or 'off'")
+        if at not in (None, "advised") and not (isinstance(at, (int, float)) and 0 <= at < math.inf):
+            raise ValueError(f"at={at!r}: expected seconds, 0 or more, or 'advised'")
         self._input = open_input(what, variant)
         try:
-            self._view, demuxer = _demuxer(self._input, media)
+            seconds = self._input.advised_start if at == "advised" else at or 0.0
+            self._view, demuxer = _demuxer(self._input, media, seconds)
             self._engine: Engine | Resampled = Engine(demuxer, gapless)
         except UnsupportedMedia as error:
             self._closed = True
@@ -81,8 +88,8 @@ class Decoder:
         self._position = self._engine.position  # of a broadcast, where it was joined
         self._exact = True  # how to go there
         self._epoch = 0
-        if start:
-            self.seek(start)
+        if begin := start if at is None else round(seconds * self.spec.rate):
+            self.seek(begin)
 
     # ── facts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -398,10 +405,10 @@ def _made_again(
     return decoder
 
 
-def _demuxer(source: Input, media: MediaInfo | None) -> tuple[ByteView | SegmentsDemuxer, Demuxer]:
-    """What is read, and what is read out of it."""
+def _demuxer(source: Input, media: MediaInfo | None, seconds: float) -> tuple[ByteView | SegmentsDemuxer, Demuxer]:
+    """What is read, and what is read out of it from *seconds* on."""
     if source.segments is not None:
-        segments = SegmentsDemuxer(source.segments)
+        segments = SegmentsDemuxer(source.segments, seconds)
         return segments, segments
     view = ByteView(source.reader)
     return view, open_demuxer(view, media or source.hint)

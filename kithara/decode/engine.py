@@ -105,7 +105,7 @@ class Engine(Pour):
             self.wanted = self.raw
         elif first:
             self.stream = itertools.chain(_silence(first), self.stream)
-        elif self.raw:  # damage at the very start: what was lost is silence
+        elif self.raw or self.demuxer.aside:  # damage at the very start: what was lost is silence
             self._live = False
 
     def _set_lead(self) -> None:

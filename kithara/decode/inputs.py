@@ -10,7 +10,7 @@ from .. import opening
 from .._core.reader import SyncReader
 from ..errors import UnsupportedMedia, redact_url
 from ..media import MediaInfo
-from ..source import Segmented, SegmentSource, Source
+from ..source import Advising, Segmented, SegmentSource, Source
 
 __all__ = ["Input", "open_input"]
 
@@ -40,6 +40,11 @@ class Input:
         self.address: str | os.PathLike[str] | None = address
         self.closed: bool = False
         self.users: int = 1
+
+    @property
+    def advised_start(self) -> float:
+        """Second at which playing is to begin, unless somebody says otherwise."""
+        return self.segments.start if isinstance(self.segments, Advising) else 0.0
 
     def close(self) -> None:
         if not self.closed:

@@ -45,12 +45,16 @@ TIMESTAMP_OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 
 
 class SegmentsDemuxer(Demuxer):
-    """The packets of *source*'s segments, with a `Mark` where one begins. Owned by one thread, but for `interrupt`."""
+    """The packets of *source*'s segments, with a `Mark` where one begins. Owned by one thread, but for `interrupt`.
+
+    Args:
+        start: Second from which on they will be wanted: nothing before it is taken, but for what primes a decoder.
+    """
 
     container = "hls"
     eager = True  # a segment is always fetched whole
 
-    def __init__(self, source: SegmentSource) -> None:
+    def __init__(self, source: SegmentSource, start: float = 0.0) -> None:
         self._source = source
         self._interrupted = False
         self._view: ByteView | None = None
@@ -67,11 +71,11 @@ class SegmentsDemuxer(Demuxer):
         # Of the segment that was left for another track: its start and stop by the playlist, and where it really ended.
         self._join: tuple[float, float, float] | None = None
         try:
-            self.track: Track = self._begin()
+            self.track: Track = self._begin(start)
         except BaseException:
             self._leave()
             raise
-        if self._opened is not None and self._opened[0].start > 0:
+        if self._opened is not None and self._opened[0].start > 0 and not self.aside:
             segment, inner = self._opened
             place = self._place(inner, segment)
             self.first: int = round(segment.start * self.track.rate) if place is None else place
@@ -79,12 +83,21 @@ class SegmentsDemuxer(Demuxer):
         # Of the segment that packets are from: the tick of its first packet, how many ticks were given, what of.
         self._given: tuple[int | None, int, Track] = None, 0, self.track
 
-    def _begin(self) -> Track:
-        """Open the first segment; what it holds."""
-        segment = self._source.segment_at(0.0)
-        if segment is None:
+    def _begin(self, start: float) -> Track:
+        """Open the segment for *start*, the first one where nothing else tells enough; what it holds."""
+        opened = self._take_at(max(start - AROUND, 0.0))
+        if start and opened is not None:
+            segment, inner = opened
+            if segment.start + segment.duration <= start and inner.track.codec in LOSSLESS:  # needs no priming
+                opened = self._take_at(start)
+            elif isinstance(inner, Mp3Demuxer) and segment.index:  # how it begins, only the first segment tells
+                opened = None
+        if start and opened is None:
+            opened = self._take_at(0.0)
+        if opened is None:
             raise DecodeError("the presentation has no segments")
-        self._opened = segment, inner = self._take(segment)
+        self._opened = segment, inner = opened
+        self.aside = segment.start > 0 and start > 0 and self._source.duration is not None
         self.variant = segment.variant
         # How much there is in all, in bytes or packets, a segment cannot tell.
         return replace(inner.track, coded=None, bitrate=None, profile=None, told_duration=self._source.duration)
@@ -242,6 +255,9 @@ class SegmentsDemuxer(Demuxer):
         if clock is None:
             return None
         start = Fraction(segment.start).limit_denominator(1 << 20)
+        if self.aside and not segment.index:  # from here on the media's clock tells, and not the playlist's
+            self.aside = False
+            self._origins.clear()
         known = self._origins.get((segment.discontinuity, segment.variant))
         if known is None:
             others = [origin for (number, _), origin in self._origins.items() if number == segment.discontinuity]
@@ -352,6 +368,8 @@ class SegmentsDemuxer(Demuxer):
         self._opened = segment, inner = opened
         place = self._place(inner, segment)
         sure = place is not None or segment.index == 0
+        if tick <= 0 < segment.start and not self.joined:
+            self.first = round(segment.start * self.track.rate) if place is None else place
         tick = round(segment.start * self.track.rate) if place is None else place
         return Landing(tick, sure, inner.track)
 

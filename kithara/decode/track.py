@@ -101,6 +101,7 @@ class Demuxer(ABC):
         first: The tick of the first packet there is, where nothing is before that: a broadcast is joined in its middle,
             a presentation may begin with a gap.
         joined: It is a broadcast: nothing stands for what was before.
+        aside: It was opened in the middle of what there is: its first packet is not the first one.
         variant: Which HLS variant the last packet came from, or None.
         variants: What `set_variant` chooses from.
         closing: Packets of another track may follow soon, which begin before the end of these.
@@ -111,6 +112,7 @@ class Demuxer(ABC):
     end: int | None = None
     first: int = 0
     joined: bool = False
+    aside: bool = False
     variant: int | None = None
     variants: Sequence[Any] = ()
     closing: bool = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import PlaylistInvalid, Unsupported
 from ..net.policy import Trust
@@ -22,6 +23,9 @@ class Catalogue:
     Attributes:
         timelines: Those that are here, by variant; never taken away, replaced when a live list has grown.
         trusts: What each playlist may lead to.
+
+    Args:
+        master: The list of *variants*; None where there is none.
     """
 
     def __init__(
@@ -29,7 +33,7 @@ class Catalogue:
         variants: Sequence[HlsVariant],
         documents: Documents,
         *,
-        variables: Mapping[str, str] | None,
+        master: MasterPlaylist | None,
         trust: Trust | None,
         lock: threading.RLock,
     ) -> None:
@@ -37,7 +41,7 @@ class Catalogue:
         self.trusts: dict[int, Trust | None] = {}
         self._variants = variants
         self._documents = documents
-        self._variables = variables
+        self._master = master
         self._trust = trust
         self._lock = lock
         self._loop = asyncio.get_running_loop()
@@ -93,7 +97,7 @@ class Catalogue:
             uri,
             variant_name(variant),
             trust=self._trust,
-            variables=self._variables,
+            variables=None if self._master is None else self._master.variables,
             refresh=variant in self.timelines,
             ask=ask,
         )
@@ -103,6 +107,9 @@ class Catalogue:
 
     def _accept(self, variant: int, playlist: MediaPlaylist, trust: Trust | None) -> Timeline:
         _require_playable(playlist)
+        master = self._master
+        if master is not None and master.start is not None:  # counts more than a list's own (RFC 8216, 4.3.5)
+            playlist = replace(playlist, start=master.start, start_precise=master.start_precise)
         with self._lock:
             held = self.timelines.get(variant)
             other = next(iter(self.timelines.values()), None)

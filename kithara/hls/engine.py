@@ -25,7 +25,7 @@ from .ladder import HlsVariant
 from .listings import LONG_PATIENCE, Listings
 from .live import follow
 from .local import LocalTree
-from .model import MediaPlaylist
+from .model import MasterPlaylist, MediaPlaylist
 from .options import HlsOptions
 from .parts import Parts
 from .program import Program
@@ -62,7 +62,7 @@ class Engine:
         *,
         headers: Mapping[str, str] | None,
         offline: bool,
-        variables: Mapping[str, str] | None = None,
+        master: MasterPlaylist | None = None,
         trust: Trust | None = None,
         local: LocalTree | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ class Engine:
         self._lock = threading.RLock()
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        self.catalogue: Catalogue = Catalogue(variants, documents, variables=variables, trust=trust, lock=self._lock)
+        self.catalogue: Catalogue = Catalogue(variants, documents, master=master, trust=trust, lock=self._lock)
         self._documents = documents
         self._fetcher = Fetcher(
             client,
@@ -166,7 +166,8 @@ class Engine:
             raise ValueError(f"variant {mode} of {len(self.variants)}")
         lists = self.catalogue.timelines
         choice = self._choice(mode, TYPICAL)
-        here = choice.best_held([index for index, line in lists.items() if self._shelf.holds(line, index, 0)])
+        begins = [(line, index, line.index_at(line.beginning)) for index, line in lists.items()]
+        here = choice.best_held([begin[1] for begin in begins if self._shelf.holds(*begin)])
         timeline, failures = await self._listings.first(sorted(choice.order(), key=lambda index: index != here))
         choice = self._choice(mode, timeline.playlist.target_duration)
         for failed in failures:

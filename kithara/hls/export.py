@@ -98,7 +98,7 @@ def variant_text(index: int, playlist: MediaPlaylist) -> str:
     if playlist.independent_segments:
         lines.append("#EXT-X-INDEPENDENT-SEGMENTS")
     if playlist.start is not None:
-        lines.append(f"#EXT-X-START:TIME-OFFSET={playlist.start}")
+        lines.append(f"#EXT-X-START:TIME-OFFSET={playlist.start}{',PRECISE=YES' * playlist.start_precise}")
     init: Init | None = None
     discontinuity = playlist.discontinuity_sequence
     for segment in playlist.segments:

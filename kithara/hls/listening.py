@@ -39,6 +39,11 @@ class HlsSegments:
         """Seconds in all, or None while that may grow."""
         return self.session.duration
 
+    @property
+    def start(self) -> float:
+        """Second at which playing is to begin, see `HlsSession.start`."""
+        return self.session.start
+
     def segment_at(self, seconds: float) -> Segment | None:
         """The segment that sounds at *seconds*, of a new epoch; None past the end."""
         return self._given(self._engine.at(seconds))

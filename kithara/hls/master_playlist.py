@@ -42,6 +42,7 @@ class MasterParser:
         self._session_keys: list[Key] = []
         self._pending: dict[str, str] | None = None
         self._start: float | None = None
+        self._start_precise = False
         self._version = 1
         self._independent = False
         self.line: int = 0
@@ -70,6 +71,7 @@ class MasterParser:
             variables=dict(self._variables.values),
             session_keys=tuple(self._session_keys),
             start=self._start,
+            start_precise=self._start_precise,
             version=self._version,
             independent_segments=self._independent,
         )
@@ -126,7 +128,7 @@ class MasterParser:
         self._variables.define(self._attributes(value))
 
     def _read_start(self, value: str) -> None:
-        self._start = parse_start(self._attributes(value))
+        self._start, self._start_precise = parse_start(self._attributes(value))
 
     def _read_version(self, value: str) -> None:
         self._version = parse_version(value)

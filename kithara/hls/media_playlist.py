@@ -52,6 +52,7 @@ class MediaParser:
         self._type: str | None = None
         self._end_seen = False
         self._start: float | None = None
+        self._start_precise = False
         self._version = 1
         self._independent = False
         self._iframes_only = False
@@ -134,6 +135,7 @@ class MediaParser:
             media_sequence=self._media_sequence or 0,
             discontinuity_sequence=base,
             start=self._start,
+            start_precise=self._start_precise,
             version=self._version,
             independent_segments=self._independent,
             iframes_only=self._iframes_only,
@@ -217,7 +219,7 @@ class MediaParser:
         self._date = value.strip(_BLANKS)
 
     def _read_start(self, value: str) -> None:
-        self._start = parse_start(self._attributes(value))
+        self._start, self._start_precise = parse_start(self._attributes(value))
 
     def _read_define(self, value: str) -> None:
         self._variables.define(self._attributes(value))
@@ -287,13 +289,13 @@ def parse_byterange(value: str) -> tuple[int, int | None]:
     return size, start
 
 
-def parse_start(attributes: dict[str, str]) -> float | None:
-    """``TIME-OFFSET`` of ``EXT-X-START`` in seconds, or None where it cannot be read."""
+def parse_start(attributes: dict[str, str]) -> tuple[float | None, bool]:
+    """``TIME-OFFSET`` of ``EXT-X-START`` in seconds, None where it cannot be read; and whether it is ``PRECISE``."""
     try:
         offset = float(attributes["TIME-OFFSET"])
     except (KeyError, ValueError):
-        return None
-    return offset if math.isfinite(offset) else None
+        return None, False
+    return (offset, attributes.get("PRECISE") == "YES") if math.isfinite(offset) else (None, False)
 
 
 def parse_version(value: str) -> int:

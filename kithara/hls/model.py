@@ -141,6 +141,7 @@ class MediaPlaylist:
         media_sequence: Sequence number of the first segment.
         discontinuity_sequence: Discontinuity number that the first segment counts from.
         start: Preferred start in seconds, from the end when negative, or None.
+        start_precise: Whether what sounds before it in its segment is not to be heard.
         version: ``EXT-X-VERSION``, 1 unless said.
         independent_segments: Whether each segment can be decoded without those before it.
         iframes_only: Whether these are pictures for fast forward, not a programme.
@@ -154,6 +155,7 @@ class MediaPlaylist:
     media_sequence: int = 0
     discontinuity_sequence: int = 0
     start: float | None = None
+    start_precise: bool = False
     version: int = 1
     independent_segments: bool = False
     iframes_only: bool = False
@@ -214,6 +216,7 @@ class MasterPlaylist:
         url: Where the list came from, after redirects.
         variables: ``EXT-X-DEFINE`` values; give them to `parse_playlist` for the media playlists.
         session_keys: Keys that its media playlists will name.
+        start, start_precise: As of a media playlist; for all of them.
     """
 
     url: str
@@ -222,5 +225,6 @@ class MasterPlaylist:
     variables: dict[str, str] = field(default_factory=dict)
     session_keys: tuple[Key, ...] = ()
     start: float | None = None
+    start_precise: bool = False
     version: int = 1
     independent_segments: bool = False

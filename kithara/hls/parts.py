@@ -45,9 +45,7 @@ class Parts:
     def reads(self, slot: Slot) -> bool:
         """Whether a reader of bytes has, or is near to, what *slot* of the listener brings."""
         init = None if slot.init is None or slot.init.store.status == "committed" else slot.init
-        return any(
-            part.store is slot.store or (init is not None and part.init is init) for part in self.slots.values()
-        )
+        return any(part.store is slot.store or (init is not None and part.init is init) for part in self.slots.values())
 
     def prune(self) -> None:
         """Forget what no reader is near to."""

@@ -318,7 +318,7 @@ class Program:
         if timeline.playlist.ended:
             return max(0.0, seconds)
         if self.epoch == 0 and seconds <= 0:
-            return timeline.live_start
+            return timeline.beginning
         return min(max(seconds, timeline.starts[timeline.window]), timeline.starts[-1])
 
     def _first_of(self, allowed: list[int]) -> int:

@@ -76,6 +76,15 @@ class HlsSession:
         timeline = self._timeline()
         return timeline.stop if timeline.playlist.ended else None
 
+    @property
+    def start(self) -> float:
+        """Second at which playing begins unless told otherwise: where `EXT-X-START` says, else 0.
+
+        A presentation that may grow is 0, too: it is joined at its live point, or where that tag says.
+        """
+        timeline = self._timeline()
+        return timeline.beginning if timeline.playlist.ended else 0.0
+
     def available_ranges(self) -> list[tuple[float, float]]:
         """The parts that are here from where the listener is, each from second to second, one behind the other."""
         return self._engine.available_ranges()
@@ -110,12 +119,12 @@ class HlsSession:
         return start
 
     async def segments(self) -> AsyncIterator[Segment]:
-        """The segments in the order of playing, each once it is whole; a `seek` moves it.
+        """The segments in the order of playing, each once it is whole; a `seek` moves it, before they begin as well.
 
         Raises whatever makes a segment unreachable in every variant that may be played.
         """
         self._check()
-        start, self._sought = self._sought or 0.0, None
+        start, self._sought = self.start if self._sought is None else self._sought, None
         slot = self._engine.at(start)
         while slot is not None:
             try:

@@ -144,7 +144,7 @@ class Opening:
                 bus.publish,
                 headers=self._headers,
                 offline=self._offline,
-                variables=None if master is None else master.variables,
+                master=master,
                 trust=listing.trust,
                 local=local,
             )

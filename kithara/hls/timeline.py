@@ -94,17 +94,21 @@ class Timeline:
         return index
 
     @property
-    def live_start(self) -> float:
-        """Where to begin: `EXT-X-START`, else the beginning, of a live list three target durations before its end."""
+    def beginning(self) -> float:
+        """Where playing begins: `EXT-X-START` (RFC 8216, 4.3.5.2), else the first segment that is offered; of a live
+        list three target durations before its end. What lies outside the list means its first or last segment, and what
+        is not precise the start of the segment that sounds there. Raises IndexError for a list without segments.
+        """
         playlist = self.playlist
-        first = self.starts[self.window] if self.starts else self.stop
+        first = self.starts[self.window]
         if playlist.start is not None:
             wished = playlist.start + (self.stop if playlist.start < 0 else first)
         elif playlist.ended or playlist.kind == "event":
             return first
         else:
             wished = self.stop - HOLDBACK * playlist.target_duration
-        return min(max(wished, first), self.stop)
+        wished = max(wished, first)
+        return wished if playlist.start_precise and wished < self.stop else self.starts[self.index_at(wished)]
 
     def updated(self, playlist: MediaPlaylist, beside: Iterable[Timeline] = ()) -> Timeline:
         """This timeline with what *playlist*, a later reading of the same list, adds.

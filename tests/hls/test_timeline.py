@@ -145,9 +145,9 @@ def test_only_rounded_durations_excuse_a_boundary_that_is_far_off(version, index
 
 
 def test_a_live_list_begins_three_target_durations_before_its_end():
-    assert 20 == Timeline(listing([4] * 8, ended=False)).live_start
-    assert 0 == Timeline(listing([4] * 2, ended=False)).live_start
-    assert 0 == Timeline(listing([4] * 8)).live_start
+    assert 20 == Timeline(listing([4] * 8, ended=False)).beginning
+    assert 0 == Timeline(listing([4] * 2, ended=False)).beginning
+    assert 0 == Timeline(listing([4] * 8)).beginning
 
 
 def test_complete_variants_begin_together_whatever_their_numbers():
