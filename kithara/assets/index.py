@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .._core import disk
-from .schema import HIGHEST, prepare, transaction
+from .schema import HIGHEST, SCANNED, prepare, transaction
 
 _indexes: weakref.WeakSet[Index] = weakref.WeakSet()
 _log = logging.getLogger("kithara.assets")
@@ -41,7 +41,8 @@ class AssetRow:
 class Index:
     """The rows of one store, in the SQLite file *path*, or in memory. Thread-safe; a file call may take milliseconds.
 
-    ``fresh`` tells that nothing was there, so the caller should scan. In a forked child the database is opened anew.
+    ``fresh`` tells that nothing was there, or only what an interrupted scan had come by, so the caller should scan.
+    In a forked child the database is opened anew.
     """
 
     def __init__(self, path: str | None, *, flush_after: float = 1.0) -> None:
@@ -302,6 +303,12 @@ class Index:
         for row in self.rows() if drop_missing else ():
             if row.name not in seen:
                 self.drop(row.name)
+
+    def filled(self) -> None:
+        """A scan came by everything: the next opening needs none."""
+        with self._lock, self._database() as db:
+            db.execute(f"PRAGMA application_id = {SCANNED}")
+            self.fresh = False
 
     def __del__(self) -> None:
         db = getattr(self, "_db", None)

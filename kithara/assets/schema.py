@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 
 VERSION = 1
+SCANNED = 1
+"""The application id of a database in which all is that a walk over the cache came by."""
 
 _TABLES = f"""
 CREATE TABLE assets (
@@ -48,19 +50,17 @@ HIGHEST = """SELECT max(
 
 
 def prepare(db: sqlite3.Connection) -> bool:
-    """Give *db* what it lacks of the tables; whether it had none.
+    """Give *db* what it lacks of the tables; whether no scan has filled them to the end yet.
 
     Raises:
         sqlite3.DatabaseError: It is of another version, or somebody else's.
     """
-    fresh = False
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == 0:
         with transaction(db):
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if tables == 0:
                 _execute(db, _TABLES)
-                fresh = True
     elif version != VERSION:
         raise sqlite3.DatabaseError(f"version {version}; this is version {VERSION}")
     db.execute("SELECT name, used, size, keep, label FROM assets LIMIT 1").fetchall()
@@ -71,7 +71,8 @@ def prepare(db: sqlite3.Connection) -> bool:
                 _execute(db, _TOTALS)
     if db.execute("SELECT assets, size FROM totals").fetchone() is None:
         raise sqlite3.DatabaseError("nothing keeps count of the assets")
-    return fresh
+    (mark,) = db.execute("PRAGMA application_id").fetchone()
+    return bool(mark != SCANNED)
 
 
 def _has_totals(db: sqlite3.Connection) -> bool:

@@ -221,8 +221,9 @@ class AssetStore:
         self._index.drop(name)
 
     def assets(self) -> list[AssetInfo]:
-        """What is cached, the least recently used first."""
+        """What is cached, the least recently used first. Waits for the walk over a cache whose index was lost."""
         self._check_open()
+        self._scanned()
         return [
             AssetInfo(
                 id=AssetId(row.name), label=row.label, size=row.size, pinned=row.keep,
@@ -232,8 +233,9 @@ class AssetStore:
         ]  # fmt: skip
 
     def usage(self) -> Usage:
-        """What the cache takes, and may take."""
+        """What the cache takes, and may take. Waits as `assets` does."""
         self._check_open()
+        self._scanned()
         count, size = self._index.totals()
         return Usage(
             assets=count, bytes=size, max_assets=self._limits.max_assets, max_bytes=self._limits.max_bytes
@@ -247,6 +249,7 @@ class AssetStore:
         self._check_open()
         removed = list(self._backend.verify())
         self._index.replace_all(self._backend.assets())
+        self._index.filled()
         return removed
 
     def evict(self, size: int = 0) -> int:
@@ -262,6 +265,12 @@ class AssetStore:
             if lock is not None:
                 with lock:
                     self._index.replace_all(self._until_closed(backend.assets()), drop_missing=False)
+                    if not self._house.closed.is_set():
+                        self._index.filled()
+
+    def _scanned(self) -> None:
+        if self._scan is not None and self._scan is not threading.current_thread():
+            self._scan.join()
 
     def _until_closed(
         self, assets: Iterator[tuple[str, bool, list[tuple[str, int, bool]]]]
@@ -290,8 +299,7 @@ class AssetStore:
         for _, resource in self._house.open_live():
             resource.park()
         self._house.closed.set()
-        if self._scan is not None and self._scan is not threading.current_thread():
-            self._scan.join()
+        self._scanned()
         self.bus.close()
         self._backend.close()
 

@@ -69,6 +69,7 @@ def test_totals_are_the_sums_of_the_rows_after_anything(index):
 def test_an_index_from_before_totals_were_kept_learns_them(path):
     index = Index(path)
     index.put("a", "x", 5, complete=True)
+    index.filled()
     index.close()
     with sqlite3.connect(path) as db:
         for trigger in ("one_more", "one_less", "another_size"):
@@ -91,9 +92,21 @@ def test_the_least_recently_used_comes_first_and_survives_reopening(path):
     index.touch("b")
     index.close()
     index = Index(path)
-    assert not index.fresh
     index.put("d", "x", 1, complete=True)
     assert names(index) == ["c", "a", "b", "d"]
+    index.close()
+
+
+def test_an_index_is_fresh_until_a_scan_has_filled_it(path):
+    index = Index(path)
+    index.put("a", "x", 1, complete=True)
+    index.close()
+    index = Index(path)
+    assert index.fresh
+    index.filled()
+    index.close()
+    index = Index(path)
+    assert not index.fresh
     index.close()
 
 

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import pickle
+import queue
 import random
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from support.leaks import descriptors_below
 
 from kithara.assets import AssetId, AssetStore, Limits, ResourceKey, asset_store
+from kithara.assets.disk import DiskBackend
 from kithara.errors import CacheCorrupt, Closed, KitharaError, NoSpace, ReadOnlyStore, StoreError, StoreIo
 from kithara.events import Evicted
 from kithara.storage import Validators
@@ -444,6 +446,48 @@ def test_a_lost_index_is_rebuilt_while_the_cache_serves(root):
         assert DATA == read(store.open_streaming(ResourceKey("a", "file/body")))
         store._scan.join(20)
         assert before == store.usage()
+
+
+def lose_index(root):
+    for name in os.listdir(root / "_index"):
+        if name.startswith("index"):
+            os.unlink(root / "_index" / name)
+
+
+def test_a_cache_whose_index_was_lost_is_listed_whole_at_once(root):
+    names = sorted(f"a{number}" for number in range(200))
+    with AssetStore(root) as store:
+        for name in names:
+            (root / name).mkdir()
+        store.pin("a7")
+    lose_index(root)
+    with AssetStore(root) as store:
+        assert 200 == store.usage().assets
+        assert names == sorted(ids(store))
+        assert ["a7"] == [info.id for info in store.assets() if info.pinned]
+
+
+def test_a_walk_that_was_broken_off_is_done_again_at_the_next_opening(root, monkeypatch):
+    with AssetStore(root) as store:
+        for name in "abc":
+            fill(store, name)
+    lose_index(root)
+    walk = DiskBackend.assets
+
+    def closed_behind_the_first(backend):
+        yield next(walk(backend))
+        opened.get(timeout=20)._house.closed.wait(20)
+        yield from ()
+
+    opened = queue.Queue()
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskBackend, "assets", closed_behind_the_first)
+        store = AssetStore(root)
+        opened.put(store)
+        store.close()
+    with AssetStore(root) as store:
+        assert {"a", "b", "c"} == ids(store)
+        assert 3 == store.usage().assets
 
 
 # ── roots ────────────────────────────────────────────────────────────────────────────────────
