@@ -26,7 +26,8 @@ class _Asset(StringParamType):
     name = "asset"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        folder = ctx.parent.params.get("folder") if ctx.parent is not None else None
+        above = {} if ctx.parent is None else ctx.parent.params
+        folder = ctx.params.get("folder") or above.get("folder")
         try:
             with kithara.AssetStore(folder) as store:
                 assets = store.assets()

@@ -20,7 +20,7 @@ HINTS: dict[type[errors.KitharaError], str] = {
     errors.CacheCorrupt: "Something changed the cached file; `kithara cache verify` drops what is damaged.",
     errors.Busy: "Another process is at it; wait for it to end, or use a cache of your own with --cache DIR.",
     errors.OfflineMiss: "Fetch it while online: `kithara fetch URL`.",
-    errors.UnsupportedMedia: "`kithara info URL` shows what it is; Kithara decodes audio that FFmpeg knows.",
+    errors.UnsupportedMedia: "It may be a web page, or of a format unknown here: look at it in a browser.",
     errors.DecodeError: "It may be a web page or a damaged file: look at it with `curl -I URL` or in a browser.",
     errors.PlaylistInvalid: "The address may need to be that of the .m3u8 itself, not of the page around it.",
     errors.Unsupported: "The stream is protected by a scheme that Kithara does not support.",

@@ -12,6 +12,7 @@ from rich.table import Table
 
 import kithara
 
+from ..decode.load import measure
 from ..errors import redact_url
 from .access import Access, access_options, json_option
 from .completion import MEDIA
@@ -42,6 +43,8 @@ def info(urls: tuple[str, ...], waveform: bool, access: Access, as_json: bool) -
 def describe(url: str, access: Access, *, waveform: bool = False) -> dict[str, Any]:
     """What is known of *url*, as JSON types; what only a file or only a playlist has is None in the other."""
     with access.open_media(url) as media, kithara.Decoder(media) as decoder:
+        if not access.offline:  # where the end of a file may be missing
+            measure(decoder)
         record = {
             "url": redact_url(url),
             "media": None if decoder.media is None else asdict(decoder.media),

@@ -14,7 +14,7 @@ from .gapless import Gapless, GaplessMode
 from .pcm import Array, PcmSpec
 from .tags import Tags
 
-__all__ = ["Probe", "load", "mix_down", "probe"]
+__all__ = ["Probe", "load", "measure", "mix_down", "probe"]
 
 
 def load(
@@ -66,13 +66,17 @@ class Probe:
 def probe(what: Any, *, media: MediaInfo | None = None) -> Probe:
     """Media, length and tags of *what*. Waits for the header, and for the end of what tells its length only there."""
     with Decoder(what, media=media) as decoder:
-        frames = decoder._engine.frames(wait=True)
         return Probe(
             media=decoder.media,
             spec=decoder.spec,
-            frames=frames,
+            frames=measure(decoder),
             duration=decoder.duration,
             gapless=decoder.gapless,
             tags=decoder.tags,
             variants=decoder.variants,
         )
+
+
+def measure(decoder: Decoder) -> int | None:
+    """The frames of *decoder*, or None where nothing tells. Waits for the end of what tells its length only there."""
+    return decoder._engine.frames(wait=True)

@@ -308,6 +308,16 @@ def test_info_knows_what_a_url_holds(spawn: Run, origin: Origin) -> None:
     assert (44100, 2, len(MUSIC), len(SONG)) == tuple(record[name] for name in ("rate", "channels", "frames", "size"))
 
 
+def test_info_tells_the_length_of_what_tells_it_at_its_end_only(run: Run, origin: Origin) -> None:
+    ogg = io.BytesIO()
+    noise = np.random.default_rng(3).uniform(-0.5, 0.5, (441_000, 2))
+    soundfile.write(ogg, noise, 44100, format="OGG", subtype="VORBIS")
+    origin.serve("noise.ogg", ogg.getvalue())
+    record = json.loads(run("info", "--json", origin.url("noise.ogg")).stdout)
+    assert (441_000, 10.0) == (record["frames"], record["duration"])
+    assert record["cached"] < len(ogg.getvalue())
+
+
 def test_info_for_people_names_codec_length_and_size(run: Run, origin: Origin) -> None:
     code, out, errors = said(run("info", origin.url("late.m4a")))
     assert (0, "") == (code, errors)
@@ -385,6 +395,41 @@ def test_the_cache_is_listed_pinned_and_emptied(run: Run, origin: Origin, tmp_pa
     assert (0, "all is well\n", "") == said(run("cache", "verify"))
     assert 0 == run("cache", "rm", url).returncode
     assert [] == assets()
+
+
+def test_every_command_of_the_cache_speaks_json(run: Run, origin: Origin, tmp_path: Path) -> None:
+    url = origin.url("song.flac")
+    run("fetch", url)
+
+    def told(*arguments: str) -> tuple[int, Any]:
+        done = run("cache", *arguments, "--json")
+        return done.returncode, json.loads(done.stdout)
+
+    assert (0, {"root": str(tmp_path / "cache")}) == told("path")
+    [asset] = told("ls")[1]["assets"]
+    known = {"id": asset["id"], "label": url}
+    assert (0, known | {"pinned": True}) == told("pin", url)
+    assert (0, known | {"pinned": False}) == told("unpin", url)
+    assert (0, {"removed": []}) == told("verify")
+    assert (0, known | {"removed": True}) == told("rm", url)
+    code, record = told("rm", url)
+    assert (1, "StoreError") == (code, record["error"]["type"])
+
+
+def test_the_folder_of_the_cache_may_be_named_behind_the_command(run: Run, origin: Origin, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    run("fetch", origin.url("song.flac"))
+    assert f"{elsewhere}\n" == run("cache", "path", "--cache", str(elsewhere)).stdout.decode()
+
+
+def test_an_asset_is_found_by_its_url_though_the_index_was_lost(run: Run, origin: Origin, tmp_path: Path) -> None:
+    url = origin.url("song.flac")
+    run("fetch", url)
+    for file in (tmp_path / "cache" / "_index").glob("index.db*"):
+        file.unlink()
+    assert 0 == run("cache", "pin", url).returncode
+    [asset] = json.loads(run("cache", "ls", "--json").stdout)["assets"]
+    assert asset["pinned"]
 
 
 def test_an_asset_that_is_not_there_is_an_error(run: Run) -> None:
