@@ -21,8 +21,9 @@ from support import corpus, hlstrees
 
 import kithara
 from kithara import SyncReader
-from kithara._core.chain import Chain, Part
+from kithara._core.chain import Chain
 from kithara._core.memory_resource import MemoryResource
+from kithara._core.parts import Part
 from kithara._core.ring import RingBuffer
 from kithara.assets.index import Index
 from kithara.cli.origin import Origin

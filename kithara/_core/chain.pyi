@@ -1,29 +1,10 @@
-from collections.abc import Callable, Iterable
-from typing import Any
-
 from typing_extensions import disjoint_base
 
-from .store import Store, Watch
+from .parts import Parts
+from .store import Watch
 
 @disjoint_base
-class Part:
-    source: Store | Callable[[], Store]
-    length: int | None
-    close: Callable[[Any], object] | None
-    def __init__(
-        self,
-        source: Store | Callable[[], Store],
-        length: int | None = ...,
-        *,
-        close: Callable[[Any], object] | None = ...,
-    ) -> None: ...
-
-@disjoint_base
-class Chain(Store):
-    def __init__(self, parts: Iterable[Part | Store | Callable[[], Store]], *, look_ahead: int = ...) -> None: ...
-    @property
-    def opened(self) -> list[int]: ...
-    def available_ranges(self) -> list[tuple[int, int]]: ...
+class Chain(Parts):
     def close(self) -> None: ...
 
 @disjoint_base

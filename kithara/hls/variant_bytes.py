@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .._core.chain import Chain, Part
+from .._core.chain import Chain
+from .._core.parts import Part
 from .._core.store import Store
 from ..io import wait_range
 from ..media import MediaInfo

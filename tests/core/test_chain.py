@@ -12,8 +12,9 @@ import weakref
 import pytest
 from support.waiting import Background, eventually
 
-from kithara._core.chain import Chain, Part
+from kithara._core.chain import Chain
 from kithara._core.memory_resource import MemoryResource
+from kithara._core.parts import Part
 from kithara._core.reader import SyncReader
 from kithara._core.store import Store
 from kithara._core.window import Window

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kithara import SyncReader
-from kithara._core.chain import Chain, Part
+from kithara._core.chain import Chain
 from kithara._core.memory_resource import MemoryResource
+from kithara._core.parts import Part
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -6,9 +6,10 @@ import os
 import tempfile
 from collections.abc import Callable
 
-from kithara._core.chain import Chain, Part
+from kithara._core.chain import Chain
 from kithara._core.file_resource import FileResource
 from kithara._core.memory_resource import MemoryResource
+from kithara._core.parts import Part
 from kithara._core.resource import Resource
 from kithara._core.store import Store
 from kithara._core.window import Window
