@@ -1,9 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from .demand cimport Cursor
-from .outcome cimport Outcome
-from .store cimport Level, Store
+from .head cimport ReadHead
 from .sync cimport kt_load
 
 
@@ -13,72 +11,21 @@ cdef enum:
     RELEASE_FROM = 1 << 16
 
 
-cdef enum Manner:
-    # What a read does about bytes that are not here.
-    WHOLE = 0  # waits for all
-    SOME = 1  # waits for the first, once
-    NOW = 2  # never waits, takes what is here
-    ALL_NOW = 3  # never waits, takes all or nothing
-
-
 @cython.final
-cdef class SyncReader:
-    # For foreign modules: `read_into`, `read_some`, `try_read`, `seek_to`, `tell_now` and `wait_for` need no GIL and may be
-    # called from any thread. A negative answer is a negated Outcome; `check_outcome` raises what it means.
-    cdef Store _store
-    cdef Cursor cursor  # what the store knows of us: moves piece by piece while a long read goes on
-    cdef int64_t position  # atomic; moves when a read has succeeded
-    cdef int64_t habit  # atomic; the size of the last read, at most a page: what to expect of the next
-    cdef Level level
-    cdef int64_t planned_start, planned_stop  # atomic: `want` for a place that the next seek goes to; -1: none
-    cdef int64_t held  # atomic; 0 free, 1 in a call, 2 in a call and others wait for their turn
-    cdef int64_t waits  # atomic; calls of wait_for under way
-    cdef int64_t holder  # atomic; the thread in the call
+cdef class SyncReader(ReadHead):
     cdef bint is_blocking
     cdef bint always_release
-    cdef int64_t attached  # atomic
     cdef list closers
     cdef tuple origin  # the source, which must live as long as we read it, and the params
     cdef public object media
     cdef public object recipe  # opens the same anew, in whatever process; or None
 
-    cdef int64_t read_into(self, char *into, int64_t size) noexcept nogil  # all of it, or up to the true end
-    cdef int64_t read_some(self, char *into, int64_t size) noexcept nogil  # what is here after at most one wait
-    cdef int64_t try_read(self, char *into, int64_t size) noexcept nogil  # never waits; -MISSING: nothing is here
-    cdef int64_t seek_to(self, int64_t position) noexcept nogil  # never waits
-    cdef int64_t tell_now(self) noexcept nogil
-    cdef Outcome wait_for(self, int64_t start, int64_t stop, int64_t deadline) noexcept nogil
-    cdef int check_outcome(self, int64_t answer, int64_t size) except -1
-
-    cdef int64_t glide(self, char *into, int64_t size, int64_t expected) noexcept nogil
-    cdef bint try_hold(self) noexcept nogil
-    cdef Outcome hold(self) noexcept nogil
-    cdef void let_go(self) noexcept nogil
-    cdef void look_ahead(self, int64_t until) noexcept nogil
-    cdef void afterwards(self, int64_t got, int64_t until) noexcept nogil
-    cdef int64_t take(self, char *into, int64_t size, Manner manner, int64_t expected) noexcept nogil
-    cdef int64_t turn(
-        self, char *into, int64_t size, Manner manner, int64_t expected, int64_t *until
-    ) noexcept nogil
-    cdef bint is_stale(self, Outcome outcome, int64_t epoch) noexcept nogil
-    cdef bint is_answer(self, Outcome outcome, int64_t got, Manner manner) noexcept nogil
-    cdef Outcome gather(
-        self, int64_t position, int64_t epoch, char *into, int64_t size, Manner manner, int64_t *got, int64_t *until
-    ) noexcept nogil
-    cdef int64_t answer(self, char *into, int64_t size, bint whole, int64_t expected) except? -1
-    cdef inline bint usable(self) noexcept nogil:
-        """False: `_open` tells why not."""
-        return not (
-            kt_load(&self.level.closed)
-            or kt_load(&self._store.shut)
-            or self._store.is_forked()
-        )
     cdef inline bint keeps(self, int64_t size) noexcept:
         """Whether a read of *size* bytes that are here keeps the GIL."""
         if size >= RELEASE_FROM or self.always_release:
             return False
         return not self._store.cold or self._store.near(kt_load(&self.position), size)
-    cdef int _open(self) except -1
+    cdef int64_t answer(self, char *into, int64_t size, bint whole, int64_t expected) except? -1
+    cdef int _open(self) except -1  # raises unless `usable`
     cdef object _read(self, int64_t size, bint whole)
     cdef object _readinto(self, object buffer, bint whole)
-    cdef object _gather(self, int64_t limit, bint line)
