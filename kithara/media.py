@@ -132,6 +132,7 @@ _SUFFIXES = {
 }
 
 _CODECS = {
+    "mp4a.40.34": "mp3",
     "mp4a.40": "aac",
     "mp4a.6b": "mp3",
     "mp4a.69": "mp3",

@@ -15,16 +15,15 @@ from typing import Any, Literal
 
 from .._core.reader import SyncReader
 from ..errors import DecodeError, Interrupted, KitharaError, WaitTimeout, WriterGone
-from ..media import id3_size
 from ..source import Priming, Renewing, Segment, SegmentSource, WaitOutcome
 from . import boxes as iso
 from . import tags as tagging
+from .clocks import Clocks
 from .formats import open_demuxer
 from .fragments import FragmentedDemuxer
 from .gapless import LOSSLESS
 from .mpeg import Mp3Demuxer
 from .track import Demuxer, Landing, Mark, Packet, Track, alike
-from .transport import CLOCK, WRAP, TransportDemuxer, unwrap
 from .view import ByteView
 
 __all__ = ["SegmentsDemuxer"]
@@ -39,9 +38,8 @@ NEAR = 0.6
 """Seconds before the end that the playlist tells from which on a segment may end: it may be rounded to seconds."""
 AROUND = 0.1
 """Seconds behind a join that a seek goes back for: two codecs' clocks differ by what they put before the music."""
-AT_ZERO = Fraction(1, 500)
-"""Seconds by which a clock that begins with the playlist may seem to be off: durations are written rounded."""
-TIMESTAMP_OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
+RESERVOIR = {"mp3"}
+"""Codecs whose packets hold bits of those behind them: behind another variant's packets they are noise."""
 
 
 class SegmentsDemuxer(Demuxer):
@@ -60,10 +58,6 @@ class SegmentsDemuxer(Demuxer):
         self._view: ByteView | None = None
         self._reader: SyncReader | None = None
         self._inits: dict[int, tuple[Any, bytes, iso.Box, iso.SoundTrack]] = {}
-        # Seconds on the media's clock at raw 0, by discontinuity number and variant: those of one programme should
-        # have one clock (RFC 8216, 6.2.4), those of different packagers or containers do not.
-        self._origins: dict[tuple[int, int | None], Fraction] = {}
-        self._drift = Fraction(0)  # seconds by which the last segment's clock was ahead of the playlist's
         self.variants: Sequence[Any] = source.variants
         self._opened: tuple[Segment, Demuxer] | None = None
         self._lead: tuple[int | None, str] = None, ""  # of MP3: frames before the music, and who tells
@@ -75,13 +69,15 @@ class SegmentsDemuxer(Demuxer):
         except BaseException:
             self._leave()
             raise
-        if self._opened is not None and self._opened[0].start > 0 and not self.aside:
+        began = 0.0 if self._opened is None else self._opened[0].start
+        self._clocks = Clocks(self.track.rate, began, self.variant)
+        if self._opened is not None and began > 0 and not self.aside:
             segment, inner = self._opened
             place = self._place(inner, segment)
             self.first: int = round(segment.start * self.track.rate) if place is None else place
             self.joined: bool = source.duration is None
         # Of the segment that packets are from: the tick of its first packet, how many ticks were given, what of.
-        self._given: tuple[int | None, int, Track] = None, 0, self.track
+        self._given: tuple[int, int, Track] = 0, 0, self.track
 
     def _begin(self, start: float) -> Track:
         """Open the segment for *start*, the first one where nothing else tells enough; what it holds."""
@@ -128,13 +124,13 @@ class SegmentsDemuxer(Demuxer):
         """What comes after *segment*, opened; past a segment that holds nothing, as packagers may write at the end."""
         while (following := self._source.next(segment)) is not None:
             try:
-                self._priming = self._primer(following.before)
+                self._priming = self._primer(following.before, following)
                 inner = self._open(following)
                 if self._is_stranger(segment, following, inner.track):
                     self._priming = self._found_primer(following)
                     inner = self._open(following)
                 place, given, last = self._given
-                if place is not None and not alike(inner.track, last):
+                if not alike(inner.track, last):
                     end = (place + given) / self.track.rate
                     self._join = segment.start, segment.start + segment.duration, end
                 return following, inner
@@ -153,7 +149,7 @@ class SegmentsDemuxer(Demuxer):
         else primes, though it should.
         """
         last = self._given[2]
-        if self._priming or following.variant == self.variant or alike(track, last):
+        if self._priming or following.variant == self.variant or self._goes_on(following, track):
             return False
         if track.codec == last.codec in LOSSLESS and track.rate == last.rate:
             return False
@@ -164,7 +160,7 @@ class SegmentsDemuxer(Demuxer):
         source = self._source
         before = source.before(segment) if isinstance(source, Priming) else None
         try:
-            return self._primer(before) if before is not None and self._comes(before.store) else []
+            return self._primer(before, segment) if before is not None and self._comes(before.store) else []
         except AGAIN:
             if self._interrupted:
                 raise
@@ -188,8 +184,8 @@ class SegmentsDemuxer(Demuxer):
                 return False
         return bool(store.status == "committed")
 
-    def _primer(self, before: Segment | None) -> list[Packet]:
-        """The last packets of *before*, which comes before the next segment in its variant. Waits."""
+    def _primer(self, before: Segment | None, segment: Segment) -> list[Packet]:
+        """The last packets of *before*, which comes before *segment*, the next one, in its variant. Waits."""
         if before is None or before.variant == self.variant:
             return []
         try:
@@ -201,7 +197,8 @@ class SegmentsDemuxer(Demuxer):
         except KitharaError:
             return []  # it cannot be had: the join is as smooth as without
         if tick is None:
-            return []
+            count = sum(max(samples, 0) for _, samples in packets) * self.track.rate // inner.track.rate
+            tick = self._clocks.counted(segment, inner.track, self._given[2]) - count
         need, first = PRIMING * inner.track.rate, len(packets)
         if min((samples for _, samples in packets), default=0) <= 0:
             need, first = 0, 0  # of unknown length: better all
@@ -240,38 +237,18 @@ class SegmentsDemuxer(Demuxer):
         if reader is not None:
             reader.close()
 
-    def _clock(self, inner: Demuxer) -> Fraction | None:
-        """Seconds on the media's clock at the segment's first packet, or None where it has none."""
-        if isinstance(inner, FragmentedDemuxer):
-            return Fraction(inner.origin, inner.track.rate)
-        if isinstance(inner, TransportDemuxer):
-            return Fraction(inner.pts, CLOCK)
-        stamp = None if self._view is None else _packed_timestamp(self._view)
-        return None if stamp is None else Fraction(stamp, CLOCK)
-
     def _place(self, inner: Demuxer, segment: Segment) -> int | None:
         """The tick of the segment's first packet; None where only counting tells."""
-        clock = self._clock(inner)
-        if clock is None:
-            return None
-        start = Fraction(segment.start).limit_denominator(1 << 20)
-        if self.aside and not segment.index:  # from here on the media's clock tells, and not the playlist's
+        anew = self.aside and not segment.index  # from here on the media's clock tells, and not the playlist's
+        place = self._clocks.place(inner, segment, self._view, anew=anew)
+        if anew and place is not None:
             self.aside = False
-            self._origins.clear()
-        known = self._origins.get((segment.discontinuity, segment.variant))
-        if known is None:
-            others = [origin for (number, _), origin in self._origins.items() if number == segment.discontinuity]
-            drift = self._drift if others else Fraction(0)
-            there = start + drift
-            shared = [origin for origin in others if abs(_near(clock, origin + there, inner) - origin - there) < 1]
-            # The first look at this run: its clock is tied to that of another variant, else to the playlist's.
-            known = shared[0] if shared else clock - there
-            if abs(known) < AT_ZERO:
-                known = Fraction(0)
-            self._origins[segment.discontinuity, segment.variant] = known
-        place = _near(clock, known + start, inner) - known
-        self._drift = place - start
-        return round(place * self.track.rate)
+        return place
+
+    def _goes_on(self, segment: Segment, track: Track) -> bool:
+        """Whether the decoder of what was given last can go on with *segment*, of *track*."""
+        builds = track.codec in RESERVOIR and segment.variant != self._clocks.reached[2]
+        return alike(track, self._given[2]) and not builds
 
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -285,25 +262,27 @@ class SegmentsDemuxer(Demuxer):
                 for packet in primer:
                     yield packet
                     self._heard(segment)
-                yield from self._inside(segment, inner, again)
+                yield from self._inside(segment, inner, again, primed=bool(primer))
                 opened = self._open_next(segment)
                 again = False
             except AGAIN:
                 opened = self._take(self._renewed(segment))
                 again = True
 
-    def _inside(self, segment: Segment, inner: Demuxer, again: bool) -> Iterator[Packet]:
-        tick, track = self._place(inner, segment), inner.track
-        before, given, last = self._given
+    def _inside(self, segment: Segment, inner: Demuxer, again: bool, *, primed: bool) -> Iterator[Packet]:
+        place, track = self._place(inner, segment), inner.track
+        goes_on = self._goes_on(segment, track)
+        tick = self._clocks.counted(segment, track, self._given[2]) if place is None else place
+        told = place is not None or segment.variant != self._clocks.reached[2]
         packets, count = inner.packets(), 0
-        if again:  # what was given of this piece of time already comes no second time
-            if tick is not None and before is not None:
-                given += before - tick
-            if tick is None or alike(track, last):  # else all of it: what was heard primes the new decoder
-                packets, count = _from(packets, given * track.rate // self.track.rate)
+        if again and goes_on:  # what was given of this piece of time already comes no second time
+            before, given, _ = self._given  # else all of it: what was heard primes the new decoder
+            packets, count = _from(packets, (given + before - tick) * track.rate // self.track.rate)
         passed = count * self.track.rate // track.rate
+        fresh = not (goes_on or primed) and track.codec in RESERVOIR
         self._given = tick, passed, track
-        yield Mark(None if tick is None else tick + passed, track, again=again), -1
+        self._clocks.reached = tick, segment.start, segment.variant
+        yield Mark(tick + passed if told else None, track, again=again, fresh=fresh), -1
         self._heard(segment)
         choice, near = len(self.variants) > 1, (segment.duration - NEAR) * track.rate
         arriving = choice
@@ -317,6 +296,7 @@ class SegmentsDemuxer(Demuxer):
             yield data, samples
             count += max(samples, 0)
             self._given = tick, count * self.track.rate // track.rate, track
+        self._clocks.reached = tick + self._given[1], segment.start + segment.duration, segment.variant
 
     def _heard(self, segment: Segment) -> None:
         """Packets of *segment*'s variant come from now on: what came before the mark was given."""
@@ -371,6 +351,7 @@ class SegmentsDemuxer(Demuxer):
         if tick <= 0 < segment.start and not self.joined:
             self.first = round(segment.start * self.track.rate) if place is None else place
         tick = round(segment.start * self.track.rate) if place is None else place
+        self._clocks.reached = tick, segment.start, segment.variant
         return Landing(tick, sure, inner.track)
 
     def set_variant(self, variant: int | Literal["auto"]) -> None:
@@ -413,13 +394,6 @@ def _from(packets: Iterator[Packet], samples: int) -> tuple[Iterator[Packet], in
     return iter(()), passed
 
 
-def _near(clock: Fraction, expected: Fraction, inner: Demuxer) -> Fraction:
-    """*clock* as the playlist tells it: 33 bits of 90 kHz start over after a day."""
-    if isinstance(inner, FragmentedDemuxer):
-        return clock
-    return Fraction(unwrap(round(clock * CLOCK), round(expected * CLOCK)), CLOCK)
-
-
 def _is_empty(segment: Segment) -> bool:
     """Whether *segment*, which is here as a whole, is of fragments and has none."""
     length = segment.store.length
@@ -428,15 +402,3 @@ def _is_empty(segment: Segment) -> bool:
     data = bytearray(length)
     segment.store.read_at(0, data)
     return not any(box.kind in (b"moof", b"mdat") for box in iso.boxes(bytes(data), 0, length))
-
-
-def _packed_timestamp(view: ByteView) -> int | None:
-    """The 33-bit time stamp in the ID3 tag in front of packed audio (RFC 8216, 3.4), or None."""
-    head = view.get(0, 10)
-    size = id3_size(head)
-    if not size or size > 1 << 16:
-        return None
-    tag = view.get(0, size)
-    at = tag.find(TIMESTAMP_OWNER)
-    stamp = tag[at + len(TIMESTAMP_OWNER) :][:8]
-    return int.from_bytes(stamp, "big") % WRAP if at >= 0 and len(stamp) == 8 else None

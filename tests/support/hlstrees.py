@@ -67,6 +67,7 @@ def _pack(
 
 AAC = {64: 70_000, 128: 138_000, 256: 270_000}
 FMP4 = ["-hls_segment_type", "fmp4"]
+_BARE_MP3 = ["-segment_format_options", "write_xing=0:id3v2_version=0"]
 
 
 def _aac(rate: int) -> list[str]:
@@ -205,17 +206,28 @@ def _feed(
     assert not packager.returncode
 
 
-def _packed(folder: Path, codec: str, suffix: str, options: list[str], rates: tuple[int, int]) -> None:
-    """Packed audio; the tags in front tell the time on a clock that starts over within the presentation."""
+def _untimed(
+    folder: Path, codec: str, suffix: str, options: list[str], rates: tuple[int, int], seconds: tuple[float, float]
+) -> None:
+    """Packed audio as it comes from ffmpeg: nothing but counting, and the list, tells the time."""
     for number, rate in enumerate(rates):
         out = folder / f"v{number}"
         out.mkdir(parents=True)
         source = corpus._source(44100, 44100 * SECONDS + corpus.EXTRA, 16)
         corpus.run(
             "ffmpeg", "-v", "error", "-y", "-i", source, "-map", "0:a", "-c:a", codec, "-b:a", f"{rate}k",
-            "-f", "segment", "-segment_time", str(SEGMENT), *options,
+            "-f", "segment", "-segment_time", str(seconds[number]), *options,
             "-segment_list", out / "list.m3u8", "-segment_list_type", "m3u8", out / f"seg%03d.{suffix}",
         )  # fmt: skip
+        with (out / "list.m3u8").open("a") as told:
+            told.write("#EXT-X-ENDLIST\n")
+
+
+def _packed(folder: Path, codec: str, suffix: str, options: list[str], rates: tuple[int, int]) -> None:
+    """Packed audio; the tags in front tell the time on a clock that starts over within the presentation."""
+    _untimed(folder, codec, suffix, options, rates, (SEGMENT, SEGMENT))
+    for number, _ in enumerate(rates):
+        out = folder / f"v{number}"
         durations = re.findall(r"#EXTINF:([\d.]+)", (out / "list.m3u8").read_text())
         seconds = 0.0
         for path, duration in zip(sorted(out.glob(f"*.{suffix}")), durations, strict=True):
@@ -239,10 +251,10 @@ RECIPES: dict[str, Callable[[Path], None]] = {
     "fmp4-lossless": _lossless,
     "fmp4-no-pns": lambda folder: _without_noise(folder, FMP4, "seg%03d.m4s"),
     "packed-aac": lambda folder: _packed(folder, "aac", "aac", ["-aac_pns", "0"], (64, 128)),
+    "packed-aac-untimed": lambda folder: _untimed(folder, "aac", "aac", ["-aac_pns", "0"], (64, 128), (4, 2.7)),
+    "packed-mp3-untimed": lambda folder: _untimed(folder, "libmp3lame", "mp3", _BARE_MP3, (64, 128), (4, 2.7)),
     "packed-ac3": lambda folder: _packed(folder, "ac3", "ac3", [], (128, 256)),
-    "packed-mp3": lambda folder: _packed(
-        folder, "libmp3lame", "mp3", ["-segment_format_options", "write_xing=0:id3v2_version=0"], (64, 128)
-    ),
+    "packed-mp3": lambda folder: _packed(folder, "libmp3lame", "mp3", _BARE_MP3, (64, 128)),
     "tones": _tones,
     "ts-minute": _long,
     "ts-rekeyed": _rekeyed,
