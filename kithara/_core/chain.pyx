@@ -54,6 +54,9 @@ cdef class Chain(Parts):
                 return self.failures[index]
             if self.stores[index] is not None:
                 error = (<Store>self.stores[index]).reason(max(<int64_t>0, start - base), stop - base)
+                # Somebody else may ask for something else instead; who reads these bytes is told why they do not come.
+                while isinstance(error, errors.Interrupted) and error.__cause__ is not None:
+                    error = error.__cause__
                 if error is not None:
                     return error
             if length < 0 or base + length >= stop:

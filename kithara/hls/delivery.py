@@ -23,10 +23,11 @@ from ..errors import (
     WriterGone,
 )
 from .catalogue import Catalogue
+from .events import SegmentGivenUp
 from .fetcher import Fetcher
 from .local import is_local
 from .program import Program
-from .slots import InitSection, Shelf, Slot, State
+from .slots import InitSection, Shelf, Slot, State, instead
 from .transfer import Transfer
 
 LOOK = 0.1
@@ -165,8 +166,8 @@ class Delivery:
     def _give_up(self, slot: Slot, variant: int) -> bool:
         """Let *variant* take the place of *slot*, whose download goes badly."""
         transfer = slot.transfer
-        with self._lock:
-            if not self._program.replace(slot, variant, "abandoned"):
+        with self._lock:  # whoever reads bytes may have come meanwhile
+            if self._is_read(slot) or not self._program.replace(slot, variant, "abandoned"):
                 return False
             if transfer is None:  # not the link is slow, but whoever has its keys
                 self._program.choice.block(slot.variant, self._loop.time())
@@ -174,7 +175,7 @@ class Delivery:
         if init is not None and init.store.status == "active":  # who waits for that waits for nothing
             if init.task is not None:
                 init.task.cancel()
-            init.store.fail(Interrupted("another variant is heard now; ask for the segment again"))
+            init.store.fail(instead("another variant is heard now, whose segment needs no such init section"))
         if transfer is not None:
             self._learn(slot, transfer, aborted=True)
         self._publish(slot.given_up(None, self._loop.time()))
@@ -199,6 +200,21 @@ class Delivery:
             if slot.store.status == "active":
                 slot.store.fail(error)
             return
+        told = slot.given_up(error, self._loop.time())
+        if (heard := self._heard(slot)) is not slot:
+            slot.state = State.PENDING  # their store will tell
+            await self._settle(heard, error, told)
+            slot.segment = heard.segment  # its address may be another now
+        else:
+            await self._settle(slot, error, told)
+
+    def _heard(self, slot: Slot) -> Slot:
+        """The listener's slot that has the store of *slot*, for which another may stand in; else *slot* itself."""
+        with self._lock:
+            return self._program.sharing(slot) or slot
+
+    async def _settle(self, slot: Slot, error: KitharaError, told: SegmentGivenUp) -> None:
+        """Have *slot*, which *error* ended, fetched once more; or tell, and let another stand in, or let it fail."""
         worthless = isinstance(error, _ABOUT_THE_BYTES)
         again = worthless and not slot.second and not isinstance(error, (KeyInvalid, Unsupported))
         # Who reads bytes cannot take back those it has. A listener can: it drops what it heard already.
@@ -207,9 +223,9 @@ class Delivery:
             return
         if isinstance(error, HttpStatus) and error.status in (401, 403) and await self._with_new_address(slot):
             return
-        self._publish(slot.given_up(error, self._loop.time()))
+        self._publish(told)
         gone = isinstance(error, HttpStatus) and error.status in (404, 410)
-        if (gone and await self._skipped(slot)) or await self._replaced(slot):
+        if (gone and await self._skipped(slot, error)) or await self._replaced(slot, error):
             return
         try:  # what the cache keeps is settled before the listener hears of it, and may leave
             if worthless or gone or slot.store.total == 0:
@@ -225,22 +241,22 @@ class Delivery:
         """Tell whoever waits for *section*, which *error* keeps away: to ask again where another variant stands in."""
         with self._lock:
             slot = next((slot for slot in self._program.chain if slot.init is section), None)
-        replaced = slot is not None and await self._replaced(slot)
+        replaced = slot is not None and await self._replaced(slot, error)
         if slot is not None:
             self._publish(slot.given_up(error, self._loop.time()))
-        section.store.fail(Interrupted("another variant stands in; ask for the segment again") if replaced else error)
+        section.store.fail(instead("another variant stands in for the segment", error) if replaced else error)
 
-    async def _replaced(self, slot: Slot) -> bool:
-        """Let another variant stand in for *slot*, which is to be heard; False where none can."""
+    async def _replaced(self, slot: Slot, error: KitharaError) -> bool:
+        """Let another variant stand in for *slot*, which is to be heard and failed; False where none can."""
         if slot not in self._program.chain:
             return False
         other = await self._other(slot.variant, slot.excluded | {slot.variant})
         if other is None:
             return False
         with self._lock:
-            return self._program.replace(slot, other, "failover")
+            return self._program.replace(slot, other, "failover", error)
 
-    async def _skipped(self, slot: Slot) -> bool:
+    async def _skipped(self, slot: Slot, error: KitharaError) -> bool:
         """Go on behind *slot*, if a listener who paused finds that its server offers it no more; False if not."""
         timeline = self._catalogue.timelines[slot.variant]
         if timeline.playlist.kind == "live":
@@ -249,7 +265,7 @@ class Delivery:
         elif not timeline.window:  # complete, or an EVENT
             return False
         with self._lock:
-            return self._program.skip(slot)
+            return self._program.skip(slot, error)
 
     async def _renew(self, slot: Slot, error: KitharaError) -> None:
         """Let *slot* be fetched once more, with a key that is asked for again. Who waits in an empty store goes on."""
@@ -270,7 +286,7 @@ class Delivery:
             slot.state = State.PENDING
             heard = slot in self._program.chain
         if old.status == "active":
-            old.fail(Interrupted("what came is no good, and is fetched anew; ask for it again") if heard else error)
+            old.fail(instead("what came is no good, and is fetched anew", error) if heard else error)
 
     async def _with_new_address(self, slot: Slot) -> bool:
         """Let *slot* be fetched from where the playlist, asked for again, says now: signed addresses expire."""

@@ -113,6 +113,7 @@ class Engine:
             self._publish,
             self._loop.time,
             exact=options.splice == "exact",
+            is_read=lambda slot: self._parts.reads(slot),
         )
         seconds, size = options.look_ahead, options.look_ahead_bytes
         self._parts = Parts(self.catalogue, self.program.make, seconds=seconds, size=size)
@@ -366,8 +367,8 @@ class Engine:
         """Start the most urgent download, one at a time, two where a listener waits. False when there is none."""
         for slot in sorted(self._slots(), key=lambda slot: (not slot.taken, slot.start)):
             if slot.state is State.PENDING:
-                if slot.store.status == "committed":
-                    slot.state = State.DONE
+                if slot.store.status != "active":  # who shares it has brought it, or has failed
+                    slot.state = State.DONE if slot.store.status == "committed" else State.FAILED
                     continue
                 if any(slot.store is other.store for other in self._active):
                     continue  # the listener and a reader of bytes want the same

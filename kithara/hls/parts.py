@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .catalogue import Catalogue
-from .slots import Slot, State
+from .slots import Slot
 
 
 class Parts:
@@ -28,7 +28,7 @@ class Parts:
     def take(self, variant: int, index: int) -> Slot:
         """The slot of a segment that a reader is about to read."""
         slot = self.slots.get((variant, index))
-        if slot is None or slot.state is State.FAILED:
+        if slot is None or not slot.usable:
             slot = self.slots[variant, index] = self._make(variant, index)
         slot.taken = True
         self._open[variant, index] = self._open.get((variant, index), 0) + 1

@@ -17,7 +17,7 @@ from .events import VariantApplied, VariantDecided
 from .ladder import HlsVariant
 from .priming import Primers
 from .prospect import SIGHT, Prospect
-from .slots import Shelf, Slot, State
+from .slots import Shelf, Slot, State, instead
 
 BEHIND = 1.0
 """Seconds before the segment that is heard of which it is known what was heard there."""
@@ -28,6 +28,7 @@ class Program:
 
     Args:
         exact: Whether a change of variant takes the segment before it along where the decoder could go on, too.
+        is_read: Whether a reader of bytes has the store of a slot.
 
     Attributes:
         chain: The slots, one behind the other; the first may be that of the segment heard before.
@@ -47,6 +48,7 @@ class Program:
         clock: Callable[[], float],
         *,
         exact: bool = False,
+        is_read: Callable[[Slot], bool] = lambda slot: False,
     ) -> None:
         self.chain: list[Slot] = []
         self.choice = choice
@@ -58,6 +60,7 @@ class Program:
         self._shelf = shelf
         self._publish = publish
         self._clock = clock
+        self._is_read = is_read
         self._primers = Primers(variants, catalogue, shelf, exact=exact)
         self._tickets = itertools.count(1)
         self._heard: int | None = None  # the variant that the listener was given last
@@ -234,8 +237,12 @@ class Program:
             self._publish(slot.loaded(slot.store.length or 0, 0.0, cached=True))
         return slot
 
-    def replace(self, slot: Slot, variant: int, reason: str) -> bool:
-        """Put a slot of *variant* where *slot* is. False when that cannot be."""
+    def sharing(self, slot: Slot) -> Slot | None:
+        """The slot to be heard that has the store of *slot*, or is it."""
+        return next((other for other in self.chain if other.store is slot.store), None)
+
+    def replace(self, slot: Slot, variant: int, reason: str, error: KitharaError | None = None) -> bool:
+        """Put a slot of *variant* where *slot* is, which failed with *error*. False when that cannot be."""
         if slot not in self.chain or variant not in self._catalogue.timelines:
             return False
         timeline, heard = self._catalogue.timelines[variant], max(slot.start, slot.heard)
@@ -245,27 +252,32 @@ class Program:
         new.since, new.heard, new.sought = min(slot.start, slot.since), heard, slot.sought
         new.instead = slot.instead | ({slot.place} if slot.taken else frozenset())
         new.excluded = slot.excluded | {slot.variant}
-        self._put(slot, new)
+        self._put(slot, new, error)
         return True
 
-    def skip(self, slot: Slot) -> bool:
-        """Go on with the first segment that a live list still offers, where *slot* slid out of it; else False."""
+    def skip(self, slot: Slot, error: KitharaError) -> bool:
+        """Go on with the first segment that a live list still offers, where *slot*, which failed with *error*, slid out
+        of it; else False.
+        """
         timeline = self._catalogue.timelines[slot.variant]
         if slot not in self.chain or not slot.index < timeline.window < len(timeline):
             return False
         new = self.make(slot.variant, timeline.window)
         new.since = min(slot.start, slot.since)
-        self._put(slot, new)
+        self._put(slot, new, error)
         return True
 
-    def _put(self, slot: Slot, new: Slot) -> None:
-        """Let *new* be heard instead of *slot*, and tell whoever waits for that."""
+    def _put(self, slot: Slot, new: Slot, error: KitharaError | None) -> None:
+        """Let *new* be heard instead of *slot*, which failed with *error*, and tell whoever waits for that."""
         self.chain[self.chain.index(slot) :] = [new]
         slot.state = State.FAILED
         self._shelf.discard(slot.key)
-        for stale in (slot, slot.before):
-            if stale is not None and stale.store.status == "active":
-                stale.store.fail(Interrupted("another segment stands in for this one; ask for it again"))
+        told = instead("another segment stands in for this one", error)
+        if slot.store.status == "active":
+            slot.store.fail(told)
+        before = slot.before
+        if before is not None and before.store.status == "active" and not self._is_read(before):
+            before.store.fail(told)
 
     def grown(self, variant: int) -> None:
         """The live list of *variant* has grown, or ended: hand what it brings to whoever waits for it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from .._core.memory_resource import MemoryResource
 from .._core.resource import Resource
 from ..assets import AssetId, AssetStore, ResourceKey
-from ..errors import Busy, KitharaError, StoreError, redact_url
+from ..errors import Busy, Interrupted, KitharaError, StoreError, redact_url
 from ..media import MediaInfo
 from ..source import Segment
 from .events import SegmentGivenUp, SegmentLoaded
@@ -18,6 +18,13 @@ from .model import Init, MediaSegment
 from .names import init_name, segment_name
 from .timeline import Timeline
 from .transfer import Transfer
+
+
+def instead(reason: str, error: KitharaError | None = None) -> Interrupted:
+    """What a listener is told who is to ask again, for *reason*. Readers of bytes are told *error*, which led to it."""
+    told = Interrupted(f"{reason}; ask for it again")
+    told.__cause__ = error
+    return told
 
 
 class State(enum.Enum):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from .._core.memory_resource import MemoryResource
-from ..errors import Interrupted
 from .choice import Mode
 from .model import MediaSegment
-from .slots import Slot, State
+from .slots import Slot, State, instead
 
 
 class Wish:
@@ -50,4 +49,4 @@ class Wish:
         waiting, self._waiting = self._waiting, []
         for slot in waiting:
             slot.state = State.FAILED
-            slot.store.fail(Interrupted("the variant that was wished for is here, or cannot be had; ask again"))
+            slot.store.fail(instead("the variant that was wished for is here, or cannot be had"))
