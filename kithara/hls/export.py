@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from .._core.chain import Chain, Part
+from .._core.chain import Chain
 from .._core.reader import SyncReader
 from .._core.store import Store
 from ..errors import Unsupported
@@ -65,7 +65,7 @@ def _media(engine: Engine, variant: int, playlist: MediaPlaylist) -> Iterator[tu
 
 
 def _bytes(store: Store) -> Iterator[bytes]:
-    with SyncReader(Chain([Part(store)])) as reader:  # which tells why it fails, whoever else has the store
+    with SyncReader(Chain([store])) as reader:  # which tells why it fails, whoever else has the store
         while piece := reader.read(CHUNK):
             yield piece
 
