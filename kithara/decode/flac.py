@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .._core.frames import flac_frames, flac_sync
+from .._core.flac import flac_frames, flac_sync
 from ..errors import DecodeError
 from . import tags as tagging
 from .locate import Point, locate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .._core.blocks import cluster_packets, opus_samples
-from .._core.frames import flac_frames
+from .._core.flac import flac_frames
 from ..errors import DecodeError, UnsupportedMedia
 from . import tags as tagging
 from .ebml import UNKNOWN, element_at, inside, real, unlaced, unsigned

@@ -7,7 +7,8 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 from .._core.blocks import cut_sizes, opus_samples
-from .._core.frames import flac_frames, ogg_crc
+from .._core.containers import ogg_crc
+from .._core.flac import flac_frames
 from ..errors import DecodeError
 from . import tags as tagging
 from .locate import Point, locate

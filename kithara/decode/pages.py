@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._core.frames import lacing
+from .._core.containers import lacing
 from ..errors import DecodeError, UnsupportedMedia
 from .flac import StreamInfo
 from .track import Track

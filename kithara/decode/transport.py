@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .._core.frames import ADTS_AUDIO, DOLBY_AUDIO, MPEG_AUDIO, split, ts_payload
+from .._core.containers import ts_payload
+from .._core.frames import ADTS_AUDIO, DOLBY_AUDIO, MPEG_AUDIO, split
 from ..errors import DecodeError, UnsupportedMedia
 from .dolby import dolby_track
 from .elementary import ENOUGH, another_kind
