@@ -19,6 +19,7 @@ cdef class SyncReader(ReadHead):
     cdef tuple origin  # the source, which must live as long as we read it, and the params
     cdef public object media
     cdef public object recipe  # opens the same anew, in whatever process; or None
+    cdef object __weakref__
 
     cdef inline bint keeps(self, int64_t size) noexcept:
         """Whether a read of *size* bytes that are here keeps the GIL."""

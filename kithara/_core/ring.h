@@ -40,7 +40,8 @@ static inline void kt_signal_wait(kt_signal *s, int64_t nanoseconds) {
 
 typedef struct {
     uint8_t *data;
-    uint64_t mask;
+    uint64_t mask; /* of the memory, a power of two */
+    uint64_t capacity;
     _Atomic uint64_t head;      /* epoch << 48 | bytes ever written */
     _Atomic uint64_t start;     /* bytes written when head's epoch began */
     _Atomic uint64_t tail;      /* bytes ever read or skipped */
@@ -83,7 +84,7 @@ static inline uint64_t kt_ring_readable(kt_ring *r) {
 
 /* Producer: room for bytes. What the consumer has not yet skipped still takes its place. */
 static inline uint64_t kt_ring_writable(kt_ring *r) {
-    return r->mask + 1 - ((atomic_load(&r->head) & KT_PLACE) - atomic_load(&r->tail));
+    return r->capacity - ((atomic_load(&r->head) & KT_PLACE) - atomic_load(&r->tail));
 }
 
 /* Producer: put up to n bytes of `epoch`; returns how many, -1 when another epoch has begun. */

@@ -7,6 +7,7 @@ cdef extern from "ring.h" nogil:
     ctypedef struct kt_ring:
         uint8_t* data
         uint64_t mask
+        uint64_t capacity
         kt_signal room
         kt_signal bytes
     int kt_signal_open(kt_signal* signal) noexcept

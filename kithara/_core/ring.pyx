@@ -9,20 +9,24 @@ cdef int64_t SLICE = 50_000_000
 
 
 cdef class RingBuffer:
-    """A ring of *capacity* bytes, a power of two. One thread writes, one reads, any (one at a time) resets.
+    """A ring of *capacity* bytes. One thread writes, one reads, any (one at a time) resets.
 
     Raises:
-        ValueError: *capacity* is no power of two.
+        ValueError: *capacity* is not positive.
         MemoryError: there is no memory for it.
     """
 
     def __cinit__(self, Py_ssize_t capacity):
-        if capacity < 1 or capacity & (capacity - 1):
-            raise ValueError(f"capacity {capacity} is not a power of two")
-        self.ring.data = <uint8_t*>calloc(capacity, 1)
+        if capacity < 1:
+            raise ValueError(f"a ring of {capacity} bytes; it takes at least one")
+        cdef size_t size = 1
+        while size < <size_t>capacity:  # places wrap around by a mask
+            size *= 2
+        self.ring.data = <uint8_t*>calloc(size, 1)
         if self.ring.data == NULL:
             raise MemoryError(f"no memory for a ring of {capacity} bytes")
-        self.ring.mask = capacity - 1
+        self.ring.mask = size - 1
+        self.ring.capacity = capacity
         if kt_signal_open(&self.ring.room) or kt_signal_open(&self.ring.bytes):
             raise OSError("no semaphore for a ring")
 
@@ -35,7 +39,7 @@ cdef class RingBuffer:
     @property
     def capacity(self):
         """Bytes it can hold."""
-        return self.ring.mask + 1
+        return self.ring.capacity
 
     @property
     def epoch(self):

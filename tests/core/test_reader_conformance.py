@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import random
 import tarfile
 import warnings
+import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -396,6 +398,15 @@ def test_leaving_the_block_closes_it(kind: str) -> None:
     with SyncReader(filled(kind, CONTENT).store) as reader:
         pass
     assert reader.closed
+
+
+def test_a_weak_reference_to_it_is_possible(kind: str) -> None:
+    with SyncReader(filled(kind, CONTENT).store) as reader:
+        known = weakref.ref(reader)
+        assert reader is known()
+    del reader
+    gc.collect()
+    assert known() is None
 
 
 def test_a_forgotten_reader_warns(kind: str) -> None:
