@@ -34,14 +34,50 @@ if TYPE_CHECKING:
     from .decode import Decoder as Decoder
     from .decode.load import load as load
     from .decode.load import probe as probe
+    from .errors import BodyTruncated as BodyTruncated
+    from .errors import Busy as Busy
     from .errors import CacheCorrupt as CacheCorrupt
+    from .errors import Cancelled as Cancelled
+    from .errors import ChannelClosed as ChannelClosed
+    from .errors import Closed as Closed
+    from .errors import ConnectFailed as ConnectFailed
+    from .errors import ContentEncodingRejected as ContentEncodingRejected
     from .errors import DecodeError as DecodeError
+    from .errors import DecryptFailed as DecryptFailed
+    from .errors import EmptyBody as EmptyBody
+    from .errors import ForkedHandle as ForkedHandle
     from .errors import HlsError as HlsError
+    from .errors import HttpStatus as HttpStatus
+    from .errors import Interrupted as Interrupted
+    from .errors import InvalidKey as InvalidKey
+    from .errors import InvalidSeek as InvalidSeek
+    from .errors import KeyInvalid as KeyInvalid
     from .errors import KitharaError as KitharaError
+    from .errors import LocalFileError as LocalFileError
     from .errors import NetError as NetError
+    from .errors import NetTimeout as NetTimeout
+    from .errors import NoSpace as NoSpace
     from .errors import OfflineMiss as OfflineMiss
+    from .errors import PlaylistInvalid as PlaylistInvalid
+    from .errors import PlaylistTooLarge as PlaylistTooLarge
+    from .errors import PolicyDenied as PolicyDenied
+    from .errors import ProtocolViolation as ProtocolViolation
+    from .errors import RangeMismatch as RangeMismatch
+    from .errors import ReadOnlyStore as ReadOnlyStore
+    from .errors import RedirectRejected as RedirectRejected
+    from .errors import RepresentationChanged as RepresentationChanged
+    from .errors import RetryExhausted as RetryExhausted
+    from .errors import SeekNotSupported as SeekNotSupported
     from .errors import StoreError as StoreError
+    from .errors import StoreIo as StoreIo
     from .errors import StreamError as StreamError
+    from .errors import TooLarge as TooLarge
+    from .errors import UnknownLength as UnknownLength
+    from .errors import Unsupported as Unsupported
+    from .errors import UnsupportedMedia as UnsupportedMedia
+    from .errors import WaitTimeout as WaitTimeout
+    from .errors import WouldDeadlock as WouldDeadlock
+    from .errors import WriterGone as WriterGone
     from .events import EventBus as EventBus
     from .file import File as File
     from .file import FileOptions as FileOptions
@@ -65,14 +101,24 @@ if TYPE_CHECKING:
 _LATER = {
     "AssetStore": "assets",
     "AudioStream": "decode",
+    "BodyTruncated": "errors",
+    "Busy": "errors",
     "CacheCorrupt": "errors",
+    "Cancelled": "errors",
+    "ChannelClosed": "errors",
+    "Closed": "errors",
+    "ConnectFailed": "errors",
+    "ContentEncodingRejected": "errors",
     "DecodeError": "errors",
     "Decoder": "decode",
+    "DecryptFailed": "errors",
+    "EmptyBody": "errors",
     "EventBus": "events",
     "File": "file",
     "FileOptions": "file",
     "FileParams": "file",
     "FileSource": "file",
+    "ForkedHandle": "errors",
     "Hls": "hls",
     "HlsError": "errors",
     "HlsOptions": "hls",
@@ -80,15 +126,41 @@ _LATER = {
     "HlsSource": "hls",
     "HttpClient": "net",
     "HttpOptions": "net",
+    "HttpStatus": "errors",
+    "Interrupted": "errors",
+    "InvalidKey": "errors",
+    "InvalidSeek": "errors",
+    "KeyInvalid": "errors",
     "KitharaError": "errors",
+    "LocalFileError": "errors",
     "MediaInfo": "media",
     "NetError": "errors",
+    "NetTimeout": "errors",
+    "NoSpace": "errors",
     "OfflineMiss": "errors",
+    "PlaylistInvalid": "errors",
+    "PlaylistTooLarge": "errors",
+    "PolicyDenied": "errors",
+    "ProtocolViolation": "errors",
+    "RangeMismatch": "errors",
+    "ReadOnlyStore": "errors",
+    "RedirectRejected": "errors",
+    "RepresentationChanged": "errors",
+    "RetryExhausted": "errors",
+    "SeekNotSupported": "errors",
     "StoreError": "errors",
+    "StoreIo": "errors",
     "StreamError": "errors",
     "SyncReader": "prefetch",  # by which a user's own source stands behind it
     "SyncReaderParams": "io",
+    "TooLarge": "errors",
+    "UnknownLength": "errors",
+    "Unsupported": "errors",
+    "UnsupportedMedia": "errors",
     "WaitOutcome": "source",
+    "WaitTimeout": "errors",
+    "WouldDeadlock": "errors",
+    "WriterGone": "errors",
     "load": "decode.load",
     "open": "opening",
     "probe": "decode.load",
@@ -101,14 +173,24 @@ _ROOMS = (
 __all__ = [
     "AssetStore",
     "AudioStream",
+    "BodyTruncated",
+    "Busy",
     "CacheCorrupt",
+    "Cancelled",
+    "ChannelClosed",
+    "Closed",
+    "ConnectFailed",
+    "ContentEncodingRejected",
     "DecodeError",
     "Decoder",
+    "DecryptFailed",
+    "EmptyBody",
     "EventBus",
     "File",
     "FileOptions",
     "FileParams",
     "FileSource",
+    "ForkedHandle",
     "Hls",
     "HlsError",
     "HlsOptions",
@@ -116,15 +198,41 @@ __all__ = [
     "HlsSource",
     "HttpClient",
     "HttpOptions",
+    "HttpStatus",
+    "Interrupted",
+    "InvalidKey",
+    "InvalidSeek",
+    "KeyInvalid",
     "KitharaError",
+    "LocalFileError",
     "MediaInfo",
     "NetError",
+    "NetTimeout",
+    "NoSpace",
     "OfflineMiss",
+    "PlaylistInvalid",
+    "PlaylistTooLarge",
+    "PolicyDenied",
+    "ProtocolViolation",
+    "RangeMismatch",
+    "ReadOnlyStore",
+    "RedirectRejected",
+    "RepresentationChanged",
+    "RetryExhausted",
+    "SeekNotSupported",
     "StoreError",
+    "StoreIo",
     "StreamError",
     "SyncReader",
     "SyncReaderParams",
+    "TooLarge",
+    "UnknownLength",
+    "Unsupported",
+    "UnsupportedMedia",
     "WaitOutcome",
+    "WaitTimeout",
+    "WouldDeadlock",
+    "WriterGone",
     "load",
     "open",
     "probe",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import kithara
+from kithara import errors
 
 ROOMS = ("abr", "assets", "decode", "file", "hls", "net", "storage", "stream", "timeline")
 FOUND = [f"kithara.{module.name}" for module in pkgutil.iter_modules(kithara.__path__) if module.name in ROOMS]
@@ -58,6 +59,12 @@ def test_the_package_spells_out_all() -> None:
     names = list(getattr(kithara, "__all__", ()))
     assert len(set(names)) == len(names)
     assert set(names) <= set(dir(kithara))
+
+
+def test_every_error_is_at_hand_where_it_is_caught() -> None:
+    tree = {name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)}
+    assert tree <= set(kithara.__all__)
+    assert all(getattr(kithara, name) is getattr(errors, name) for name in tree)
 
 
 def test_the_version_is_the_one_of_the_project_file() -> None:
