@@ -18,11 +18,11 @@ from typing import Any, Generic, Literal, TypeVar
 
 from . import opening
 from .assets import ResourceKey
+from .assets.shared import StoreChoice
 from .decode import Decoder
 from .decode.gapless import GaplessMode
 from .errors import KitharaError
 from .file import FileOptions
-from .opening import StoreChoice
 
 __all__ = ["Failure", "ForEach", "by_file"]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ._core.reader import SyncReader
 from .assets import AssetStore
+from .assets.shared import StoreChoice, named_store, shared_store
 from .errors import NetTimeout
 from .events import EventBus, Subscription
 from .file import FileOptions, FileSource
@@ -30,32 +31,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 What = str | os.PathLike[str]
-StoreChoice = AssetStore | str | os.PathLike[str] | Literal[False] | None
 
 _log = logging.getLogger("kithara")
-_lock = threading.Lock()
-_shared: dict[str | None, AssetStore] = {}
-
-
-def shared_store(root: str | os.PathLike[str] | None = None) -> AssetStore:
-    """The cache at *root* that everything in this process shares, opened when first asked for.
-
-    None is the default one: in the platform's directory, 2 GiB, LRU; where that cannot be written, a private temporary
-    one, with a warning.
-    """
-    place = None if root is None else os.path.realpath(root)
-    with _lock:
-        store = _shared.get(place)
-        if store is None:
-            store = _shared[place] = AssetStore(place)
-        return store
 
 
 def chosen_store(store: StoreChoice) -> AssetStore | None:
     """The cache that *store* asks for: None the shared default, a directory the one shared there, False none."""
-    if store is False:
-        return None
-    return store if isinstance(store, AssetStore) else shared_store(store)
+    return shared_store() if store is None else named_store(store)
 
 
 def open(
@@ -267,12 +249,4 @@ def _listen(bus: EventBus, on_event: Callable[[object], object]) -> Subscription
     return subscription
 
 
-def _after_fork_in_child() -> None:
-    global _lock
-    _shared.clear()
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-
-__all__ = ["chosen_store", "forget", "is_playlist", "open", "open_media", "shared_store"]
+__all__ = ["chosen_store", "forget", "is_playlist", "open", "open_media"]

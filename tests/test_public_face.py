@@ -12,7 +12,7 @@ import pytest
 from support import corpus
 
 import kithara
-from kithara import opening
+from kithara.assets import shared
 from kithara.cli.origin import Origin
 from kithara.errors import InvalidSeek
 
@@ -27,7 +27,7 @@ def song() -> bytes:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[kithara.AssetStore]:
     with kithara.AssetStore(tmp_path / "cache") as store:
-        monkeypatch.setitem(opening._shared, None, store)
+        monkeypatch.setitem(shared._shared, None, store)
         yield store
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from .._core.file_resource import FileResource
 from .._core.resource import Resource
 from ..assets import AssetId, AssetStore
+from ..assets.shared import StoreChoice, named_store
 from ..events import EventBus, PhaseChanged, Started
 from ..io import wait_range
 from ..media import MediaInfo, from_suffix, sniff
@@ -91,7 +92,7 @@ class FileSource:
         cls,
         url: str | os.PathLike[str],
         options: FileOptions | None = None,
-        store: AssetStore | None = None,
+        store: StoreChoice = None,
         *,
         headers: Mapping[str, str] | None = None,
         offline: bool = False,
@@ -102,17 +103,22 @@ class FileSource:
         Returns, once awaited, a `FileSession` whose length and media are known: after the first answer's headers or a
         cache hit. With *wait* False it does not wait for the answer, and errors come with the first read.
 
+        Args:
+            store: The cache, or the directory of one that this process shares; None and False keep nothing.
+            headers: Sent to the origin of *url*, and to no other.
+            offline: Ask nobody: what is in the cache plays, the rest raises `OfflineMiss`.
+
         Raises:
             KitharaError: a 404, policy, offline and unhappy disks show here.
         """
-        return Opening(os.fspath(url), options or FileOptions(), store, headers, offline, wait)
+        return Opening(os.fspath(url), options or FileOptions(), named_store(store), headers, offline, wait)
 
     @classmethod
     def open_with_cache(
         cls,
         url: str | os.PathLike[str],
         options: FileOptions | None = None,
-        store: AssetStore | None = None,
+        store: StoreChoice = None,
         *,
         headers: Mapping[str, str] | None = None,
         offline: bool = False,

@@ -17,11 +17,12 @@ from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.utils import isfilelike
 
 from ..assets import AssetStore
+from ..assets.shared import StoreChoice
 from ..errors import EmptyBody, KitharaError, OfflineMiss
 from ..file import FileOptions, FileSession, FileSource
 from ..io import SyncReaderParams
 from ..net import HttpClient, HttpOptions
-from ..opening import StoreChoice, chosen_store
+from ..opening import chosen_store
 from ..portal import Portal, portal
 from .facts import as_fsspec, bare_url, check_mode, file_info, folder_info
 from .files import CHUNK, KitharaFile, KitharaStream, nothing

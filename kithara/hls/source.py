@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from ..assets import AssetId, AssetStore, ResourceKey
+from ..assets.shared import StoreChoice, named_store
 from ..events import EventBus, Started
 from ..net import HttpClient
 from ..portal import portal
@@ -36,7 +37,7 @@ class HlsSource:
         cls,
         url: str | os.PathLike[str],
         options: HlsOptions | None = None,
-        store: AssetStore | None = None,
+        store: StoreChoice = None,
         *,
         headers: Mapping[str, str] | None = None,
         offline: bool = False,
@@ -47,7 +48,8 @@ class HlsSource:
         Returns, once awaited, a `HlsSession` whose variants and duration are known.
 
         Args:
-            store: The cache; None keeps nothing. What a local playlist names is not kept.
+            store: The cache, or the directory of one that this process shares; None and False keep nothing. What a
+                local playlist names is not kept.
             headers: Sent to the origin of *url*, and to no other.
             offline: Ask nobody: what is in the cache plays, the rest raises `OfflineMiss`.
 
@@ -56,7 +58,7 @@ class HlsSource:
             KitharaError: a 404, policy, offline show here.
             ValueError: ``options.variant`` is no variant of it.
         """
-        return Opening(os.fspath(url), options or HlsOptions(), store, headers, offline)
+        return Opening(os.fspath(url), options or HlsOptions(), named_store(store), headers, offline)
 
     open_with_cache = open
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import kithara
-from kithara import opening
+from kithara.assets import shared
 from kithara.cli.origin import Origin
 from kithara.errors import UnsupportedMedia
 
@@ -19,7 +19,7 @@ PAGE = b"<!DOCTYPE html><title>Sign in</title>" * 100
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[kithara.AssetStore]:
     with kithara.AssetStore(tmp_path / "cache") as store:
-        monkeypatch.setitem(opening._shared, None, store)
+        monkeypatch.setitem(shared._shared, None, store)
         yield store
 
 

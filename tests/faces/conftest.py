@@ -5,7 +5,7 @@ import pytest
 from support.libraries import need
 
 import kithara
-from kithara import opening
+from kithara.assets import shared
 
 
 @pytest.fixture
@@ -13,10 +13,10 @@ def cache(tmp_path):
     """The directory of a cache of its own."""
     root = str(tmp_path / "cache")
     yield root
-    shared = opening._shared.pop(os.path.realpath(root), None)
-    if shared is not None:
+    store = shared._shared.pop(os.path.realpath(root), None)
+    if store is not None:
         gc.collect()  # pyarrow leaves its files to the collector, and they want to save what they fetched
-        shared.close()
+        store.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import io
 import logging
+import os
 import random
 import struct
 import warnings
@@ -16,6 +17,7 @@ from support.waiting import eventually, liveness
 
 import kithara
 from kithara import EventBus, FileOptions, FileSource, HttpOptions
+from kithara.assets import shared
 from kithara.cli.origin import Origin
 from kithara.errors import Closed, HttpStatus, InvalidSeek, KitharaError, RetryExhausted
 from kithara.events import Committed, Failed, Lagged, PhaseChanged, Progress, Response, Seeked, Started
@@ -64,6 +66,18 @@ async def test_awaiting_an_opening_gives_the_session_and_stop_ends_it(origin):
     assert [] == [chunk async for chunk in stream]
     with pytest.raises(Closed):
         session.stream()
+
+
+async def test_a_directory_names_the_cache_that_the_process_shares_there_and_false_none(origin, tmp_path):
+    url, root = origin.url("a.mp3"), tmp_path / "cache"
+    async with FileSource.open(url, store=root) as session:
+        assert DATA == await whole(session.stream())
+    with shared._shared.pop(os.path.realpath(root)) as store:
+        assert [url] == [asset.label for asset in store.assets()]
+        async with FileSource.open(url, store=store, offline=True) as session:
+            assert DATA == await whole(session.stream())
+    async with FileSource.open(url, store=False) as session:
+        assert DATA == await whole(session.stream())
 
 
 async def test_open_with_cache_reads_the_cache_first(origin, store):

@@ -11,7 +11,7 @@ from support.nginx import Nginx
 from support.signals import quantized, signal
 
 import kithara
-from kithara import opening
+from kithara.assets import shared
 from kithara.errors import Unsupported
 
 pytestmark = pytest.mark.needs("nginx", "ffmpeg")
@@ -115,7 +115,7 @@ def test_decoders_over_two_variants_and_a_listener_go_on_beside_each_other(store
 
 
 def test_a_decoder_over_an_opened_playlist_is_made_again_elsewhere(store, source, tmp_path, monkeypatch):
-    monkeypatch.setitem(opening._shared, None, store)
+    monkeypatch.setitem(shared._shared, None, store)
     with Nginx(hlstrees.tree("fmp4-lossless").folder) as server:
         url = server.url("master.m3u8")
         with kithara.open(url, variant=1) as reader, kithara.Decoder(reader, dtype="int16") as one:
@@ -126,7 +126,7 @@ def test_a_decoder_over_an_opened_playlist_is_made_again_elsewhere(store, source
 
 def test_a_playlists_address_opens_as_a_file_and_as_a_decoder(store, source, monkeypatch):
     tree = hlstrees.tree("fmp4-lossless")
-    monkeypatch.setitem(opening._shared, None, store)
+    monkeypatch.setitem(shared._shared, None, store)
     with Nginx(tree.folder) as server:
         url = server.url("master.m3u8")
         with kithara.open(url, variant=1) as reader:

@@ -11,7 +11,7 @@ from support import hlstrees
 from support.nginx import Nginx
 
 import kithara
-from kithara import opening
+from kithara.assets import shared
 
 pytestmark = pytest.mark.needs("nginx", "ffmpeg")
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.needs("nginx", "ffmpeg")
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[kithara.AssetStore]:
     with kithara.AssetStore(tmp_path / "cache") as store:
-        monkeypatch.setitem(opening._shared, None, store)
+        monkeypatch.setitem(shared._shared, None, store)
         yield store
 
 
