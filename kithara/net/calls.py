@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ..errors import RedirectRejected
+from ..errors import PolicyDenied, RedirectRejected
 from ..version import __version__
-from .headers import HARMLESS
+from .headers import HARMLESS, checked
 from .options import HttpOptions
-from .policy import IsPrivate, Origin, Target, Trust, follow
+from .policy import Origin, Target, Trust, basic_authorization, downgrades, follow, parse
 
 if TYPE_CHECKING:
     from .exchange import Answer
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 USER_AGENT = f"kithara/{__version__}"
+
+CALLS_KEPT = 32
+"""URLs whose checks and headers are remembered: the ranges of one file are asked for again and again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +70,64 @@ class Call:
         return headers
 
 
+class Calls:
+    """The calls of one client: what is to be sent is checked, and what was checked lately is remembered.
+
+    Args:
+        options: The client's.
+        headers: Sent with every call to the origin that the caller names.
+    """
+
+    def __init__(self, options: HttpOptions, headers: Mapping[str, str]) -> None:
+        self._options = options
+        self._headers = headers
+        self._known: dict[object, Call] = {}
+
+    def to(
+        self,
+        url: str,
+        operation: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        trust: Trust | None = None,
+    ) -> Call:
+        """The call on *url*, whose time begins now. Raises `PolicyDenied`, or ValueError for a bad header."""
+        asked = (url, None if headers is None else tuple(headers.items()), auth, trust, operation)
+        call = self._known.get(asked)
+        if call is None:
+            call = self._checked(url, operation, headers, auth, trust)
+            if len(self._known) >= CALLS_KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[asked] = call
+        total = self._options.total
+        return call if total is None else replace(call, until=asyncio.get_running_loop().time() + total)
+
+    def _checked(
+        self,
+        url: str,
+        operation: str,
+        headers: Mapping[str, str] | None,
+        auth: tuple[str, str] | None,
+        trust: Trust | None,
+    ) -> Call:
+        target = parse(url, operation=operation)
+        if trust is not None and downgrades("https" if trust.secure else "http", target, self._options.allow_downgrade):
+            raise PolicyDenied(
+                "a document that came by https leads to http; allow_downgrade=True would follow it",
+                url=url,
+                operation=operation,
+            )
+        return Call(
+            target=target,
+            headers={**self._headers, **checked(headers)},
+            authorization=basic_authorization(*auth) if auth else target.authorization,
+            trust=trust,
+            until=None,
+            operation=operation,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """An answer that is no redirect, with where it came from."""
@@ -80,8 +142,6 @@ async def arrive(
     call: Call,
     wanted: Mapping[str, str],
     *,
-    options: HttpOptions,
-    is_private: IsPrivate,
     method: str = "GET",
     prompt: Prompt | None = None,
 ) -> Arrived:
@@ -91,6 +151,7 @@ async def arrive(
 
     Raises `RedirectRejected`, `PolicyDenied`, `ProtocolViolation` and what `Pool.send` raises.
     """
+    options = pool.options
     target = call.target
     at_home = target.origin == call.home
     private = call.trust.private if call.trust else True
@@ -106,7 +167,7 @@ async def arrive(
         )
         prompt = None
         peer = answer.peer if options.proxy is None else target.address
-        private = peer is not None and is_private(peer)
+        private = peer is not None and pool.is_private(peer)
         if answer.status not in _REDIRECTS:
             secure = target.origin.scheme == "https"
             return Arrived(answer, target, Trust(origin=call.home, private=private, secure=secure))

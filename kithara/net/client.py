@@ -10,35 +10,20 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import (
-    Closed,
-    HttpStatus,
-    NetError,
-    NetTimeout,
-    PolicyDenied,
-    RangeMismatch,
-    RepresentationChanged,
-    TooLarge,
-)
-from .answers import WHOLE, Asked, Where, accept, coding, content_length, refuse_coding, unexpected
+from ..errors import Closed, NetError, NetTimeout
+from .answers import WHOLE, Where, content_length, unexpected
+from .asking import ask_document, ask_range
 from .body import RangedBody
-from .calls import Arrived, Call, arrive
-from .document import Document, Probe, read_whole
-from .headers import (
-    Representation,
-    checked,
-    checked_value,
-    range_headers,
-    representation_of,
-)
+from .calls import Call, Calls, arrive
+from .document import Document, Probe
+from .headers import Representation, checked, checked_value, representation_of
 from .log import logger
 from .options import HttpOptions
-from .policy import IsPrivate, Trust, basic_authorization, downgrades, is_private, parse
+from .policy import IsPrivate, Trust, is_private
 from .retry import Backoff
 from .slots import Priority, Slot
 
 if TYPE_CHECKING:
-    from .exchange import Answer
     from .pool import Pool
     from .prompt import Prompt
 
@@ -46,9 +31,6 @@ _log = logger("net")
 
 MACHINERY = f"{__package__}.pool"
 """What connections are made of, aiohttp and all: imported for the first request, for what is at hand needs none."""
-
-CALLS_KEPT = 32
-"""URLs whose checks and headers are remembered: the ranges of one file are asked for again and again."""
 
 
 class HttpClient:
@@ -75,7 +57,7 @@ class HttpClient:
         self._headers = checked(headers)
         self._is_private = is_private
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
-        self._calls: dict[object, Call] = {}
+        self._calls = Calls(self.options, self._headers)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -167,10 +149,10 @@ class HttpClient:
         if start < 0 or (stop is not None and stop <= start):
             raise ValueError(f"[{start}, {stop}) is no range of bytes")
         pool = await self._pool() if prompt is None else prompt.pool
-        call = self._call(url, headers, auth, trust, "fetching")
+        call = self._calls.to(url, "fetching", headers=headers, auth=auth, trust=trust)
         free = pool.slots.take_now() if prompt is None else prompt.adopt()
-        with free or await self._place(pool, call, priority) as slot:
-            body = await self._open(pool, call, start, stop, representation, prompt)
+        with free or await _place(pool, call, priority) as slot:
+            body = await ask_range(pool, call, start, stop, representation, prompt)
             try:
                 ignored = body.status in WHOLE and (start > 0 or stop is not None)
                 if ignored or body.stop is None:
@@ -200,7 +182,7 @@ class HttpClient:
         pool = self._pools.get(asyncio.get_running_loop())
         if pool is None:
             return None
-        return pool.prompt(self._call(url, headers, None, None, "fetching"), start, stop, representation)
+        return pool.prompt(self._calls.to(url, "fetching", headers=headers), start, stop, representation)
 
     async def get(
         self,
@@ -225,7 +207,7 @@ class HttpClient:
 
         Raises `HttpStatus` and the other `NetError`, `RetryExhausted` after the last attempt.
         """
-        call = self._call(url, headers, auth, trust, "fetching")
+        call = self._calls.to(url, "fetching", headers=headers, auth=auth, trust=trust)
         wanted = {"Accept-Encoding": "gzip" if accept_gzip else "identity"}
         if if_none_match is not None:
             wanted["If-None-Match"] = checked_value("If-None-Match", if_none_match)
@@ -235,8 +217,8 @@ class HttpClient:
         while True:
             pool = await self._pool()
             try:
-                with await self._place(pool, call, priority):
-                    return await self._get(pool, call, wanted, limit, accept_gzip)
+                with await _place(pool, call, priority):
+                    return await ask_document(pool, call, wanted, limit, accept_gzip)
             except NetError as exc:
                 failure = exc
             delay = backoff.next(failure)
@@ -260,11 +242,11 @@ class HttpClient:
             found = Probe(url=body.url, representation=body.representation, ranges=body.ranges, trust=body.trust)
         if found.representation.total is not None or body.endless:
             return found
-        call = self._call(url, headers, auth, trust, "asking for the length")
+        call = self._calls.to(url, "asking for the length", headers=headers, auth=auth, trust=trust)
         pool = await self._pool()
         try:
-            with await self._place(pool, call, 0):
-                arrived = await self._arrive(pool, call, {"Accept-Encoding": "identity"}, method="HEAD")
+            with await _place(pool, call, 0):
+                arrived = await arrive(pool, call, {"Accept-Encoding": "identity"}, method="HEAD")
         except NetError:
             return found  # HEAD is optional
         answer = arrived.answer
@@ -298,10 +280,10 @@ class HttpClient:
             wanted["If-Modified-Since"] = checked_value("If-Modified-Since", known.last_modified)
         else:
             return None
-        call = self._call(url, headers, None, None, "asking whether it has changed")
+        call = self._calls.to(url, "asking whether it has changed", headers=headers)
         pool = await self._pool()
         with await pool.slots.take(priority):
-            arrived = await self._arrive(pool, call, wanted)
+            arrived = await arrive(pool, call, wanted)
             answer = arrived.answer
             if answer.status == 304:
                 answer.release()
@@ -316,184 +298,17 @@ class HttpClient:
             return None
         return replace(known, date=told.date or known.date)
 
-    # ── one exchange ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def _call(
-        self,
-        url: str,
-        headers: Mapping[str, str] | None,
-        auth: tuple[str, str] | None,
-        trust: Trust | None,
-        operation: str,
-    ) -> Call:
-        asked = (url, None if headers is None else tuple(headers.items()), auth, trust, operation)
-        call = self._calls.get(asked)
-        if call is None:
-            call = self._new_call(url, headers, auth, trust, operation)
-            if len(self._calls) >= CALLS_KEPT:
-                del self._calls[next(iter(self._calls))]
-            self._calls[asked] = call
-        total = self.options.total
-        return call if total is None else replace(call, until=asyncio.get_running_loop().time() + total)
-
-    def _new_call(
-        self,
-        url: str,
-        headers: Mapping[str, str] | None,
-        auth: tuple[str, str] | None,
-        trust: Trust | None,
-        operation: str,
-    ) -> Call:
-        target = parse(url, operation=operation)
-        if trust is not None and downgrades("https" if trust.secure else "http", target, self.options.allow_downgrade):
-            raise PolicyDenied(
-                "a document that came by https leads to http; allow_downgrade=True would follow it",
-                url=url,
-                operation=operation,
-            )
-        own = {**self._headers, **checked(headers)}
-        return Call(
-            target=target,
-            headers=own,
-            authorization=basic_authorization(*auth) if auth else target.authorization,
-            trust=trust,
-            until=None,
-            operation=operation,
-        )
-
-    async def _place(self, pool: Pool, call: Call, priority: Priority) -> Slot:
-        """One of the places for transfers, when it is our turn."""
-        try:
-            async with asyncio.timeout_at(call.until):
-                return await pool.slots.take(priority)
-        except TimeoutError:
-            url = call.target.text
-            failure = NetTimeout("no free connection in time", kind="total", url=url, operation=call.operation)
-        raise failure
-
-    async def _arrive(
-        self,
-        pool: Pool,
-        call: Call,
-        wanted: Mapping[str, str],
-        *,
-        method: str = "GET",
-        prompt: Prompt | None = None,
-    ) -> Arrived:
-        return await arrive(
-            pool, call, wanted, options=self.options, is_private=self._is_private, method=method, prompt=prompt
-        )
-
-    async def _open(
-        self,
-        pool: Pool,
-        call: Call,
-        start: int,
-        stop: int | None,
-        known: Representation | None,
-        prompt: Prompt | None,
-    ) -> RangedBody:
-        """The body for a range; what may be a confused connection or range logic at the server gets one more chance."""
-        fresh = reprobed = False
-        while True:
-            wanted = {"Accept-Encoding": "identity"}
-            ranged = (start > 0 or stop is not None) and not reprobed
-            if ranged:
-                wanted |= range_headers(start, stop, known)
-            if fresh:
-                wanted["Connection"] = "close"
-            arrived = await self._arrive(pool, call, wanted, prompt=prompt)
-            prompt = None
-            try:
-                asked = Asked(start, stop, ranged, known, self.options.max_resource_bytes)
-                return self._accept(pool, call, arrived, asked)
-            except (RangeMismatch, RepresentationChanged) as exc:
-                arrived.answer.close()
-                # On a connection that was used before, it may be the rest of what somebody put behind an older answer.
-                if fresh or (isinstance(exc, RepresentationChanged) and arrived.answer.wire.uses < 2):
-                    raise
-                fresh = True
-            except HttpStatus as exc:
-                arrived.answer.close()
-                if exc.status != 416 or reprobed:
-                    raise
-                reprobed = True
-            except BaseException:
-                arrived.answer.close()
-                raise
-
-    def _accept(self, pool: Pool, call: Call, arrived: Arrived, asked: Asked) -> RangedBody:
-        """The body of an answer that is what was asked for. Raises for every other."""
-        answer = arrived.answer
-        where: Where = {"url": arrived.target.text, "range": (asked.start, asked.stop), "operation": call.operation}
-        found = accept(asked, answer.status, answer.reason, answer.headers, where)
-        if found.ranges and answer.status == 206 and asked.known is not None and arrived.target is call.target:
-            pool.remember(call, answer, asked.known)
-        body = RangedBody(
-            answer,
-            url=arrived.target.text,
-            representation=found.representation,
-            start=found.start,
-            stop=found.stop,
-            ranges=found.ranges,
-            endless=found.stop is None and _is_broadcast(answer),
-            trust=arrived.trust,
-            options=self.options,
-            deadline=call.until,
-            on_close=pool.bodies.discard,
-        )
-        pool.adopt(body)
-        return body
-
-    async def _get(self, pool: Pool, call: Call, wanted: dict[str, str], limit: int, accept_gzip: bool) -> Document:
-        conditional = "If-None-Match" in wanted or "If-Modified-Since" in wanted
-        arrived = await self._arrive(pool, call, wanted)
-        answer = arrived.answer
-        where: Where = {"url": arrived.target.text, "operation": call.operation}
-        try:
-            length = content_length(answer.headers)
-            unchanged = answer.status == 304 and conditional
-            if not unchanged and (answer.status not in WHOLE or "Content-Range" in answer.headers):
-                raise unexpected(answer.status, answer.reason, answer.headers, where)
-            gzipped = accept_gzip and coding(answer.headers) in ("gzip", "x-gzip") and not unchanged
-            if not gzipped:
-                refuse_coding(answer.headers, where)
-            if length is not None and length > limit and not unchanged:
-                raise TooLarge(f"{length} bytes are more than the {limit} allowed", **where)
-            body = RangedBody(
-                answer,
-                url=arrived.target.text,
-                representation=representation_of(answer.headers, None if unchanged else length),
-                start=0,
-                stop=0 if unchanged else length,
-                ranges=False,
-                endless=False,
-                trust=arrived.trust,
-                options=self.options,
-                deadline=call.until,
-                on_close=pool.bodies.discard,
-            )
-        except BaseException:
-            answer.close()
-            raise
-        pool.adopt(body)
-        try:
-            data = await read_whole(body, limit, gzipped=gzipped)
-        finally:
-            body.close()
-        return Document(
-            body=data,
-            url=body.url,
-            headers=body.headers,
-            representation=body.representation,
-            status=answer.status,
-            trust=arrived.trust,
-        )
-
 
 def _made_again(options: HttpOptions, headers: Mapping[str, str], is_private: IsPrivate) -> HttpClient:
     return HttpClient(options, headers=headers, is_private=is_private)
 
 
-def _is_broadcast(answer: Answer) -> bool:
-    return answer.fate.icy or any(name.lower().startswith("icy-") for name in answer.headers)
+async def _place(pool: Pool, call: Call, priority: Priority) -> Slot:
+    """One of the places for transfers, when it is our turn."""
+    try:
+        async with asyncio.timeout_at(call.until):
+            return await pool.slots.take(priority)
+    except TimeoutError:
+        url = call.target.text
+        failure = NetTimeout("no free connection in time", kind="total", url=url, operation=call.operation)
+    raise failure

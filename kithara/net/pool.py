@@ -35,12 +35,12 @@ class Pool:
     """Connections, slots and bodies under way of one client on one event loop."""
 
     def __init__(self, options: HttpOptions, is_private: IsPrivate) -> None:
+        self.options: HttpOptions = options
+        self.is_private: IsPrivate = is_private
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.slots: Slots = Slots(options.connections)
         self.closed: bool = False
         self.bodies: set[RangedBody] = set()
-        self._options = options
-        self._is_private = is_private
         self._connectors: dict[bool, Connector] = {}
         self._requests: dict[object, Request] = {}
         self._alike: dict[object, tuple[Request, Likeness]] = {}
@@ -50,7 +50,7 @@ class Pool:
         """Connections to anywhere, or the *guarded* ones that see public addresses only."""
         connector = self._connectors.get(guarded)
         if connector is None:
-            connector = Connector(resolver=PublicResolver(self._is_private) if guarded else None)
+            connector = Connector(resolver=PublicResolver(self.is_private) if guarded else None)
             self._connectors[guarded] = connector
         return connector
 
@@ -60,7 +60,7 @@ class Pool:
         key = (method, target.text, *same.items())
         request = self._requests.get(key)
         if request is None:
-            request = Request(method, target.text, same, self._options)
+            request = Request(method, target.text, same, self.options)
             if len(self._requests) >= REQUESTS_KEPT:
                 del self._requests[next(iter(self._requests))]
             self._requests[key] = request
@@ -83,7 +83,7 @@ class Pool:
         sent already.
         Raises `ConnectFailed`, `NetTimeout`, `ProtocolViolation` or `PolicyDenied`.
         """
-        if guarded and target.address is not None and self._is_private(target.address):
+        if guarded and target.address is not None and self.is_private(target.address):
             raise denied(target, operation)
         while True:
             answer, reused = await self._try(method, target, headers, guarded, until, operation, prompt)
@@ -106,7 +106,7 @@ class Pool:
         """The answer, or why there is none; and whether the connection had carried a request before."""
         if self.closed and prompt is None:
             raise Closed("the HTTP client is closed", url=target.text, operation=operation)
-        options = self._options
+        options = self.options
         varying = {name: headers[name] for name in VARYING if name in headers}
         kind: Literal["connect", "headers", "total"] = "connect"
         reused = False
@@ -170,7 +170,7 @@ class Pool:
         wire = connection.protocol
         assert isinstance(wire, Wire)
         assert wire.transport is not None
-        until = self.loop.time() + self._options.headers
+        until = self.loop.time() + self.options.headers
         prompt = Prompt(self, request, alike, connection, wire, slot, start, stop, until)
         wire.show(prompt, until)
         wire.transport.write(request.written(range_headers(start, stop, known)))
