@@ -14,6 +14,7 @@ from .keeper import Held, Keeper
 from .live import Demand, State
 from .partfile import PartFile
 from .sidecar import Validators
+from .unsaved import Unsaved
 
 TELL_EVERY = 0.01
 MANY = 1 << 10
@@ -35,9 +36,7 @@ class SharedResource(FileResource):
     _named: bool
     _inode: int
     _generation: int
-    _written: int
-    _saved: int
-    _dirty_since: float | None
+    _unsaved: Unsaved
     _published: tuple[float, int]
     _untold: bool
 
@@ -119,8 +118,7 @@ class SharedResource(FileResource):
             sidecar = self._files.sidecar()
             if sidecar is not None and sidecar.vouches_for(self._files.identity, os.fstat(self.fd)):
                 self.restore(sidecar.ranges)
-            self._written, self._saved = self.total, 0
-            self._dirty_since = time.monotonic() if self._written else None
+            self._unsaved.inherit(self.total)
         elif self._files.inode_of(self._files.name) == self._inode:
             self._whole(os.fstat(self.fd).st_size)
         else:

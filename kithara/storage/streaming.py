@@ -27,18 +27,9 @@ from .partfile import Found, PartFile
 from .room import Room
 from .shared import SharedResource
 from .sidecar import Runs, Sidecar, Validators
+from .unsaved import Unsaved
 
 _log = logging.getLogger("kithara.storage")
-
-CHECKPOINT_BYTES = 4 << 20
-CHECKPOINT_AFTER = 2.0
-"""Bytes, and seconds, that a crash may cost."""
-
-CHECKPOINT_PAUSE = 0.25
-"""Seconds between two checkpoints at least: on a link that is as fast as the disk they would have it for themselves."""
-
-DURABLE_AFTER = 10.0
-"""Seconds after which a checkpoint also waits for its own rename to reach the disk."""
 
 JOIN_WITHIN = 1.0
 """Seconds that opening gives another process to say how far it is, or to let go."""
@@ -142,10 +133,7 @@ class StreamingResource(SharedResource):
         self.validators: Validators = found.validators or Validators()
         self.resumed: bool = bool(found.ranges) and self._writer is not None
         self._named = True  # the names on disk are ours
-        self._written = self._saved = 0
-        self._dirty_since: float | None = None
-        self._saved_at = 0.0
-        self._durable_at = time.monotonic()
+        self._unsaved = Unsaved()
         self._told = False
         self._published = (0.0, 0)  # when, and how large it was
         self._untold = False
@@ -205,7 +193,7 @@ class StreamingResource(SharedResource):
             if self.status == "committed":
                 self._keeper.saved(self)
             else:
-                self._dirty_since = self._dirty_since or time.monotonic()
+                self._unsaved.changed()
         with self._writing:
             self._publish()
 
@@ -246,26 +234,19 @@ class StreamingResource(SharedResource):
             finally:
                 self._within = None
             if new:
-                self._written += new
-                if self._dirty_since is None:
-                    self._dirty_since = time.monotonic()
+                self._unsaved.wrote(new)
                 self._note()
             return new
 
     @property
     def dirty(self) -> int:
         """Bytes written since the last checkpoint."""
-        return self._written - self._saved
+        return self._unsaved.size
 
     @property
     def due(self) -> bool:
         """Whether a checkpoint is due: 4 MiB of a quarter of a second, or 2 s of work, would be lost."""
-        since = self._dirty_since
-        if since is None or not self._named:
-            return False
-        now = time.monotonic()
-        enough = self.dirty >= CHECKPOINT_BYTES and now - max(since, self._saved_at) >= CHECKPOINT_PAUSE
-        return enough or now - since >= CHECKPOINT_AFTER
+        return self._named and self._unsaved.due
 
     @property
     def on_disk(self) -> bool:
@@ -286,17 +267,16 @@ class StreamingResource(SharedResource):
         """
         self._use()
         with self._saving:
-            if self._dirty_since is None or not self._named or self._writer is None or self.status == "committed":
+            if not (self._unsaved.any and self._named) or self._writer is None or self.status == "committed":
                 return False
             with self._writing:  # a write counts its bytes after it has published them
-                mark, self._dirty_since = self._written, None
+                mark, fresh = self._unsaved.begin()
                 ranges = tuple(self.available_ranges())
-            if mark != self._saved:
+            if fresh:
                 self._sync_data()
-            self._saved = mark
-            durable = durable or time.monotonic() - self._durable_at >= DURABLE_AFTER
-            self._save(ranges, durable=durable)
-            self._saved_at = time.monotonic()
+            durable = durable or self._unsaved.durable_due
+            kept = self._save(ranges, durable=durable)
+            self._unsaved.end(mark, durable=durable and kept)
         self._keeper.saved(self)
         return True
 
@@ -309,19 +289,20 @@ class StreamingResource(SharedResource):
             self._spoil(error)
             raise error from exc
 
-    def _save(self, ranges: Runs, *, durable: bool) -> None:
+    def _save(self, ranges: Runs, *, durable: bool) -> bool:
+        """Write the sidecar; whether that went well."""
         sidecar = Sidecar(
             key=self._files.identity, generation=self._generation, inode=self._inode,
             device=os.fstat(self.fd).st_dev, validators=replace(self.validators, total=self.length), ranges=ranges,
         )  # fmt: skip
         try:
             self._files.directory.replace(self._files.meta, sidecar.encode(), durable=durable)
-            if durable:
-                self._durable_at = time.monotonic()
+            return True
         except (StoreError, FileNotFoundError) as exc:
             if not self._told:
                 _log.warning("progress is not kept: %s", exc)
             self._told = True
+            return False
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────
 

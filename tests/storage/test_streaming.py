@@ -132,7 +132,7 @@ def test_without_a_checkpoint_nothing_is_trusted(path):
 
 
 def test_dirt_is_counted_and_due_after_four_mebibytes(path, monkeypatch):
-    monkeypatch.setattr("kithara.storage.streaming.CHECKPOINT_PAUSE", 0.0)
+    monkeypatch.setattr("kithara.storage.unsaved.CHECKPOINT_PAUSE", 0.0)
     resource = StreamingResource(path)
     assert (resource.dirty, resource.due) == (0, False)
     resource.write_at(0, DATA)
