@@ -273,7 +273,7 @@ class SegmentsDemuxer(Demuxer):
         place, track = self._place(inner, segment), inner.track
         goes_on = self._goes_on(segment, track)
         tick = self._clocks.counted(segment, track, self._given[2]) if place is None else place
-        told = place is not None or segment.variant != self._clocks.reached[2]
+        told = place is not None or segment.variant != self._clocks.reached[2] or tick != self._clocks.reached[0]
         packets, count = inner.packets(), 0
         if again and goes_on:  # what was given of this piece of time already comes no second time
             before, given, _ = self._given  # else all of it: what was heard primes the new decoder

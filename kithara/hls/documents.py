@@ -23,7 +23,7 @@ from ..errors import (
 )
 from ..net import HttpClient
 from ..net.policy import Trust, parse
-from .keys import MAX_KEY_BYTES, ContentKey, KeyContext, KeyProcessor, require_supported
+from .keys import BLOCK, MAX_KEY_BYTES, ContentKey, KeyContext, KeyProcessor, require_supported
 from .local import TRUST, LocalTree, is_local, read_local
 from .model import Key, MasterPlaylist, MediaPlaylist
 from .names import key_name
@@ -143,7 +143,7 @@ class Documents:
     async def key(
         self, key: Key, playlist_url: str, *, trust: Trust | None = None, refresh: bool = False
     ) -> ContentKey:
-        """The key that *key* names. Each is fetched and processed once.
+        """The key that *key* names. Each is fetched and processed once, or once more where that gave none.
 
         Args:
             refresh: Ask again, past cache and memory: what was held does not decrypt.
@@ -178,13 +178,21 @@ class Documents:
         name = key_name(uri)
         if not refresh:
             held = await self._recall(name)
-            if held is not None and len(held) == 16:
+            if held is not None and len(held) == BLOCK:
                 return ContentKey(held, url=uri)
-        raw = await self._raw_key(uri, trust)
-        content = ContentKey(await self._process(raw, key, uri, playlist_url), url=uri)
+        try:
+            content = await self._asked(key, uri, playlist_url, trust)
+        except KeyInvalid:
+            if refresh or uri.startswith("data:") or is_local(uri):
+                raise
+            content = await self._asked(key, uri, playlist_url, trust)
         if self._store_keys:
             await self._keep(name, content.reveal())
         return content
+
+    async def _asked(self, key: Key, uri: str, playlist_url: str, trust: Trust | None) -> ContentKey:
+        secret = await self._process(await self._raw_key(uri, trust), key, uri, playlist_url)
+        return ContentKey(secret, url=uri)
 
     async def _raw_key(self, uri: str, trust: Trust | None) -> bytes:
         if uri.startswith("data:"):

@@ -79,6 +79,7 @@ class Transfer:
         self._written = 0
         self._head: bytes | None = b""
         self._representation: Representation | None = None
+        self._untold: Representation | None = None  # what the store is to be told of once bytes of it are media
         self._clock = asyncio.get_running_loop().time
 
     @property
@@ -205,8 +206,7 @@ class Transfer:
             if body.endless:
                 raise DecodeError("a broadcast where a segment should be", url=self._url)
             if self._representation is None or self._representation.total is None:
-                self._representation = body.representation
-                await self._describe(body.representation)
+                self._representation = self._untold = body.representation
             if (self.expected or 0) > MAX_SEGMENT:
                 raise TooLarge(f"a segment of {self.expected} bytes", url=self._url)
             place = body.start
@@ -222,6 +222,9 @@ class Transfer:
                     self._position += len(piece)
                     if self._position == self.expected:
                         self._end()
+                    if self._untold is not None and (self._head is None or looks_like_media(self._head + piece)):
+                        await self._describe(self._untold)
+                        self._untold = None
                     self._accept(piece)
                     backoff.reset(len(piece))
                 if self._stop is not None and self._position >= self._stop - self._start:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import re
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 # RFC 3986, appendix B
 _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
-_ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(?::\d+)?/")
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(?::[0-5]?\d{1,4})?/")
 _REFUSED = re.compile(r"[\x00-\x0a\x0d-\x1b\x1f\x7f]")  # what is left are separators that end no line of a playlist
 _ENCODED = re.compile(r'[\x0b\x0c\x1c-\x1e "<>]|[^\x00-\x7f]')
 _HOST = re.compile(r'[^\s"<>\\]+')
@@ -60,7 +60,7 @@ class UriBase:
             if not path.startswith("/"):
                 return self._merge(_encode(path), tail)
             authority = self._authority
-        elif (scheme or self._scheme) in _WEB and (authority is None or not _HOST.fullmatch(authority)):
+        elif (scheme or self._scheme) in _WEB and not _is_host(authority):
             raise ValueError("a URL without a proper host")
         return self._compose(authority, _without_dots(_encode(path)), tail, scheme)
 
@@ -98,6 +98,16 @@ def _is_simple(text: str) -> bool:
         and ">" not in text
         and text != ""
     )
+
+
+def _is_host(authority: str | None) -> bool:
+    """Whether a request can be made of *authority*: host, perhaps with user info and port."""
+    if authority is None or not _HOST.fullmatch(authority):
+        return False
+    try:
+        return bool(urlsplit(f"//{authority}").port != 0)
+    except ValueError:
+        return False
 
 
 def _split(text: str) -> tuple[str | None, str | None, str, str | None, str | None]:

@@ -9,7 +9,7 @@ from ..errors import HttpStatus, RangeMismatch, RepresentationChanged, TooLarge
 from .answers import WHOLE, Accepted, Asked, Where, accept, coding, content_length, refuse_coding, unexpected
 from .body import RangedBody
 from .calls import Arrived, Call, arrive
-from .document import Document, read_whole
+from .document import CODINGS, Document, read_whole
 from .headers import Representation, range_headers, representation_of
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ async def ask_document(
         unchanged = answer.status == 304 and conditional
         if not unchanged and (answer.status not in WHOLE or "Content-Range" in answer.headers):
             raise unexpected(answer.status, answer.reason, answer.headers, where)
-        gzipped = accept_gzip and coding(answer.headers) in ("gzip", "x-gzip") and not unchanged
-        if not gzipped:
+        packed = coding(answer.headers) if accept_gzip and not unchanged else ""
+        if packed not in CODINGS:
             refuse_coding(answer.headers, where)
         if length is not None and length > limit and not unchanged:
             raise TooLarge(f"{length} bytes are more than the {limit} allowed", **where)
@@ -80,7 +80,7 @@ async def ask_document(
         answer.close()
         raise
     try:
-        data = await read_whole(body, limit, gzipped=gzipped)
+        data = await read_whole(body, limit, coding=packed)
     finally:
         body.close()
     return Document(

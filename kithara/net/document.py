@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import BodyTruncated, ContentEncodingRejected, TooLarge
 from .answers import Where
@@ -12,7 +13,8 @@ from .body import RangedBody
 from .headers import Representation
 from .policy import Trust
 
-_GZIP = 31  # zlib's wbits for a gzip header and 32 KiB of window
+CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""What a document may be packed in, and zlib's wbits for its header and 32 KiB of window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,22 +48,28 @@ class Probe:
     trust: Trust
 
 
-async def read_whole(body: RangedBody, limit: int, *, gzipped: bool) -> bytes:
-    """All of *body*, decoded, as long as it stays within *limit* bytes. Raises `TooLarge` beyond it."""
+async def read_whole(body: RangedBody, limit: int, *, coding: str) -> bytes:
+    """All of *body*, decoded if *coding* is one of `CODINGS`, as long as it stays within *limit* bytes. Raises
+    `TooLarge` beyond it.
+    """
     where: Where = {"url": body.url, "operation": "reading the body"}
-    decoder = zlib.decompressobj(wbits=_GZIP) if gzipped else None
+    wbits = CODINGS.get(coding)
+    decoder: Any = None
     data = bytearray()
     async for chunk in body:
-        if decoder is not None:
+        if wbits is not None:
+            if decoder is None:
+                bare = coding == "deflate" and chunk[0] & 0x0F != 8  # of servers that leave out zlib's header
+                decoder = zlib.decompressobj(-wbits if bare else wbits)
             try:
                 chunk = decoder.decompress(chunk, limit + 1 - len(data))
             except zlib.error as exc:
-                raise ContentEncodingRejected("gzip data that cannot be decoded", **where) from exc
+                raise ContentEncodingRejected(f"{coding} data that cannot be decoded", **where) from exc
             if decoder.unused_data:
-                raise ContentEncodingRejected("bytes behind the end of the gzip data", **where)
+                raise ContentEncodingRejected(f"bytes behind the end of the {coding} data", **where)
         data += chunk
         if len(data) > limit:
             raise TooLarge(f"more than the {limit} bytes allowed", **where)
     if decoder is not None and not decoder.eof and body.received:
-        raise BodyTruncated("gzip data that stops early", got=len(data), **where)
+        raise BodyTruncated(f"{coding} data that stops early", got=len(data), **where)
     return bytes(data)

@@ -13,9 +13,12 @@ def local_path(url: str) -> str | None:
     """The path of a local file that *url* names, or None for what goes over the network.
 
     Raises:
-        PolicyDenied: another scheme.
+        PolicyDenied: another scheme, or no URL.
     """
-    scheme = urlsplit(url).scheme.lower() if "://" in url or url.lower().startswith("file:") else ""
+    try:
+        scheme = urlsplit(url).scheme.lower() if "://" in url or url.lower().startswith("file:") else ""
+    except ValueError as exc:
+        raise PolicyDenied(f"not a URL: {exc}", url=url, operation="opening") from None
     if scheme in ("http", "https"):
         return None
     if scheme == "file":

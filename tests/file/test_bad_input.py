@@ -53,6 +53,11 @@ def test_another_scheme_is_refused(scheme, empty):
     assert "http" in str(error)
 
 
+@pytest.mark.parametrize("authority", ["[::1", "[host]"])
+def test_what_is_no_url_is_refused(authority, empty):
+    failure(f"http://{authority}/a?token={SECRET}", PolicyDenied, store=empty)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 451])
 def test_a_refusal_is_told_at_once(status, empty):
     with FaultServer() as server:

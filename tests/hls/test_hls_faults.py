@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import threading
+import zlib
 from itertools import pairwise
 
 import pytest
@@ -124,6 +125,18 @@ async def test_what_is_no_media_is_never_kept(server, store, tmp_path, body, kin
         assert COUNT == len(await played(session))
 
 
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "kept in memory"])
+async def test_a_segment_that_was_a_web_page_once_is_fetched_anew_at_its_own_length(server, store, cached):
+    origin = Origin(server)
+    page = b"<html>please log in</html>"
+    server._scripts["/0-1.ts"] = []
+    server.on("/0-1.ts", head(200, {"Content-Length": len(page), "Content-Type": "video/mp2t"}), send(page))
+    server.on("/0-1.ts", origin.citizens[0, 1])
+    async with HlsSource.open(origin.url, options(variant=0), store if cached else None) as session:
+        assert [packet(0, n, RATES[0]) for n in range(COUNT)] == [data for _, _, data in await played(session)]
+    assert 2 == origin.asked("/0-1.ts")
+
+
 BAD_KEYS = {
     "15 bytes": KEY[:15],
     "17 bytes": KEY + b"x",
@@ -140,7 +153,17 @@ async def test_a_key_of_another_length_is_told_and_never_kept(server, store, tmp
     async with HlsSource.open(origin.url, options(variant=0), store) as session:
         with pytest.raises(KeyInvalid):
             await played(session)
+    assert 2 == origin.asked("/k0")
     assert [] == list((tmp_path / "cache").rglob("keys/*"))
+
+
+async def test_a_key_of_another_length_is_asked_for_once_more(server, store):
+    origin = Origin(server, keyed=True)
+    server._scripts["/k0"] = []
+    server.on("/k0", head(200, {"Content-Length": 15}), send(KEY[:15]))
+    server.on("/k0", head(200, {"Content-Length": 16}), send(KEY))
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        assert [packet(0, n, RATES[0]) for n in range(COUNT)] == [data for _, _, data in await played(session)]
 
 
 async def test_a_wrong_key_is_asked_for_once_more_and_nothing_is_kept(server, store, tmp_path):
@@ -368,11 +391,19 @@ async def test_an_address_that_stays_refused_is_an_error(server, store):
     assert 2 == origin.asked("/v0.m3u8")
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
-async def test_a_compressed_playlist_is_read(server, store, told):
+PACKED = {
+    "gzip": ("gzip", gzip.compress),
+    "gzip, not told": (None, gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "deflate without its header": ("deflate", lambda plain: zlib.compress(plain, wbits=-15)),
+}
+
+
+@pytest.mark.parametrize(("told", "pack"), PACKED.values(), ids=PACKED)
+async def test_a_compressed_playlist_is_read(server, store, told, pack):
     origin = Origin(server)
-    packed = gzip.compress(server._scripts["/v0.m3u8"][0][0].data)
-    headers = {"Content-Length": len(packed), **({"Content-Encoding": "gzip"} if told else {})}
+    packed = pack(server._scripts["/v0.m3u8"][0][0].data)
+    headers = {"Content-Length": len(packed), **({"Content-Encoding": told} if told else {})}
     server._scripts["/v0.m3u8"] = []
     server.on("/v0.m3u8", head(200, headers), send(packed))
     async with HlsSource.open(origin.url, options(variant=0), store) as session:

@@ -133,6 +133,20 @@ def test_packed_audio_without_time_stamps_is_joined_by_the_playlist_where_it_is_
         assert np.array_equal(alone[1][old + 4 * UNTIMED[name] :], got[old + 4 * UNTIMED[name] :])
 
 
+def test_silence_stands_for_a_gap_in_packed_audio_without_time_stamps():
+    tree = hlstrees.tree("packed-aac-untimed")
+    whole = decoded(Torn(tree))
+    source = Torn(tree)
+    starts, following = source.lines[0].starts, source.next
+    source.next = lambda segment: following(following(segment) if segment.index == 1 else segment)
+    got = decoded(source)
+    start, stop = (round(at * 44100 / 1024) * 1024 for at in starts[2:4])
+    assert len(whole) == len(got)
+    assert np.array_equal(whole[:start], got[:start])
+    assert not got[start + 1024 : stop].any()
+    assert np.array_equal(whole[stop + 2048 :], got[stop + 2048 :])
+
+
 @pytest.mark.parametrize("name", UNTIMED)
 def test_packed_audio_without_time_stamps_goes_on_in_another_variant_where_it_was(name):
     tree = hlstrees.tree(name)

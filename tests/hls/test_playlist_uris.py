@@ -118,7 +118,11 @@ def test_separators_that_end_no_line_are_escaped():
     assert "https://h/a%0Bb%0Cc%1Cd%1Ee" == UriBase("https://h/list").resolve("a\x0bb\x0cc\x1cd\x1ee")
 
 
-@pytest.mark.parametrize("reference", ["http://", "http:///x", "//", "https:x", "http://a b/x", "http://a\\b/x"])
+NO_HOST = ["http://", "http:///x", "//", "https:x", "http://a b/x", "http://a\\b/x", "http://[::1", "http://[x]/"]
+NO_PORT = ["http://h:port/x", "http://h:65536/x", "//h:0/"]
+
+
+@pytest.mark.parametrize("reference", NO_HOST + NO_PORT)
 def test_a_web_address_needs_a_host(reference):
     with pytest.raises(ValueError, match="host"):
         UriBase("https://h/list").resolve(reference)
