@@ -170,6 +170,12 @@ class _Asked:
     offline: bool
     blocking: bool
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.what, str):
+            raise TypeError(f"cannot open {type(self.what).__name__}: expected a URL or a path of text")
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(f"timeout={self.timeout!r}: expected seconds, more than 0, or None")
+
     @property
     def is_remote(self) -> bool:
         return self.what.lower().startswith(("http:", "https:"))

@@ -82,11 +82,12 @@ class AudioStream:
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def readinto(self, out: Array, on_underrun: Literal["silence", "short"] = "silence") -> int:
-        """Fill *out*, ``(n, channels)``, for an audio callback: never waits. Returns the true frames put in.
+        """Fill *out*, ``(n, channels)`` or flat, for an audio callback: never waits. Returns the true frames put in.
 
         Where too few are here, silence fills the rest, or with ``"short"`` the rest is left as it is.
         """
-        if out.dtype != self.dtype or out.nbytes % self._width:
+        width = self.spec.channels
+        if out.dtype != self.dtype or (out.size % width if out.ndim == 1 else out.shape[1:] != (width,)):
             raise ValueError(f"out is {out.dtype} {out.shape}, expected {self.dtype} (n, {self.spec.channels})")
         if on_underrun == "silence":
             return self._ring.fill(out) // self._width
@@ -100,6 +101,7 @@ class AudioStream:
         Raises:
             KitharaError: what ended the decoding, once everything before it was read.
         """
+        self._check()
         if frames < 0:
             raise ValueError(f"frames {frames} is negative")
         out = np.empty((frames, self.spec.channels), self.dtype)

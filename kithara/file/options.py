@@ -52,6 +52,8 @@ class FileOptions:
             raise ValueError(f"revalidate={self.revalidate!r}: seconds cannot be negative")
         if isinstance(self.query, str):
             raise ValueError(f"query={self.query!r}: expected a tuple of names, ('*',) for all")
+        if self.http is not None and not isinstance(self.http, (HttpOptions, HttpClient)):
+            raise TypeError(f"http={self.http!r}: expected HttpOptions or an HttpClient")
         if self.sha256 is not None and (len(self.sha256) != 64 or not _is_hex(self.sha256)):
             raise ValueError("sha256 takes 64 hexadecimal digits")
 

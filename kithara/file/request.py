@@ -23,6 +23,10 @@ class Request:
     wait: bool = True
     """Whether opening waits for the first answer."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.options, FileOptions):
+            raise TypeError(f"options={self.options!r}: expected FileOptions")
+
     @property
     def key(self) -> ResourceKey:
         """The place in the cache. What is fetched with headers of the caller's is for those who send the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from typing import Literal
 
 import aiohttp
@@ -202,7 +203,12 @@ class Pool:
                 retryable=False,
             )
         elif isinstance(exc, aiohttp.ClientConnectorError):
-            failure = ConnectFailed(f"cannot connect to {host}: {_reason(exc)}", url=target.text, operation=operation)
+            failure = ConnectFailed(
+                f"cannot connect to {host}: {_reason(exc)}",
+                url=target.text,
+                operation=operation,
+                retryable=None if _may_pass(exc.os_error) else False,
+            )
         elif isinstance(exc, aiohttp.InvalidURL):
             cause = None
             failure = PolicyDenied("a URL that cannot be requested", url=target.text, operation=operation)
@@ -247,8 +253,15 @@ def denied(target: Target, operation: str) -> PolicyDenied:
     )
 
 
+def _may_pass(error: OSError) -> bool:
+    """Whether another try may bring what *error* denied: the two sides will not agree on TLS another time."""
+    return not isinstance(error, ssl.SSLError) or isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+
+
 def _reason(exc: aiohttp.ClientConnectorError) -> str:
     error = exc.os_error
+    if isinstance(error, ssl.SSLError):  # its errno is none of the system's
+        return f"TLS failed ({str(error.reason).replace('_', ' ').lower()}); does it speak https there?"
     if isinstance(error, socket.gaierror):
         return f"the name cannot be resolved ({error.strerror})"
     return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__

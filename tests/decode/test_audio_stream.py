@@ -92,6 +92,30 @@ def test_short_leaves_what_it_cannot_fill():
         gate.set()
 
 
+@pytest.mark.parametrize(
+    "out", [np.empty((10, 3), "float32"), np.empty((10, 1), "float32"), np.empty(11, "float32"), np.empty((10, 2))]
+)
+def test_what_is_no_place_for_its_frames_is_refused(out):
+    with decode.AudioStream(corpus.file("flac").path) as stream, pytest.raises(ValueError, match=r"expected float32"):
+        stream.readinto(out)
+
+
+def test_a_callback_may_give_a_flat_array(whole):
+    with decode.AudioStream(corpus.file("flac").path) as stream:
+        out = np.empty(2000, "float32")
+        eventually(lambda: stream.buffered >= 0.1)
+        assert 1000 == stream.readinto(out)
+        assert np.array_equal(whole[:1000].reshape(-1), out)
+
+
+def test_a_closed_stream_reads_nothing_of_what_it_had_decoded():
+    stream = decode.AudioStream(corpus.file("flac").path)
+    stream.read(10)
+    stream.close()
+    with pytest.raises(Closed, match="audio stream is closed"):
+        stream.read(10)
+
+
 class Gated(io.BytesIO):
     """Bytes up to *edge* at once; what lies behind comes when the gate opens, or when a wait is interrupted."""
 

@@ -46,6 +46,25 @@ def failure(what, error, **options):
     return caught.value
 
 
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"timeout": 0}, ValueError, "timeout=0"),
+        ({"timeout": -1}, ValueError, "timeout=-1"),
+        ({"options": kithara.HttpOptions()}, TypeError, "expected FileOptions"),
+        ({"http": kithara.FileOptions()}, TypeError, "expected HttpOptions or an HttpClient"),
+    ],
+)
+def test_options_of_the_wrong_kind_are_named(options, kind, words, empty):
+    with pytest.raises(kind, match=words):
+        kithara.open("http://127.0.0.1:1/a", store=empty, **options)
+
+
+def test_a_path_of_bytes_is_refused_by_name(empty):
+    with pytest.raises(TypeError, match="expected a URL or a path of text"):
+        kithara.open(b"/tmp/a.flac", store=empty)
+
+
 @pytest.mark.parametrize("scheme", ["ftp", "rtsp", "data", "javascript"])
 def test_another_scheme_is_refused(scheme, empty):
     error = failure(f"{scheme}://host/a?token={SECRET}", PolicyDenied, store=empty)

@@ -336,6 +336,21 @@ async def test_aborting_a_secure_transfer_closes_it_at_once(secure: FaultServer,
         assert await secure.sees(lambda: secure.open_now() == 0, liveness(1))
 
 
+async def test_plain_http_where_tls_was_asked_for_says_so_and_is_not_tried_again() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    plain = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = plain.sockets[0].getsockname()[1]
+    async with plain, HttpClient() as client:
+        _, error = await fetch_until_error(client, f"https://127.0.0.1:{port}/")
+    assert isinstance(error, ConnectFailed)
+    assert ("does it speak https there?" in str(error), error.retryable) == (True, False)
+
+
 async def test_a_server_that_speaks_no_tls_is_a_failed_connection(server: FaultServer) -> None:
     server.on("/", raw(b"HTTP/1.1 400 Bad Request\r\n\r\n"), finish())
     async with HttpClient(HttpOptions(connect=0.3)) as client:
