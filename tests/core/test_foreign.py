@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.foreign import build
 from support.waiting import Background
 
-import kithara
 from kithara._core.memory_resource import MemoryResource
 from kithara._core.reader import SyncReader
 from kithara.errors import HttpStatus
@@ -54,45 +49,9 @@ def now(SyncReader reader):
     return got
 """
 
-BUILD = """
-import sys
-from pathlib import Path
-from Cython.Build import cythonize
-from setuptools import Extension, setup
-setup(
-    script_args=["-q", "build_ext", "--inplace"],
-    ext_modules=cythonize(
-        [Extension("foreign", ["foreign.pyx"], extra_compile_args=["-std=gnu11", "-O1", "-w"])],
-        include_path=[sys.argv[1]],
-        quiet=True,
-    ),
-)
-"""
-
-
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """The module, built against the package as it is imported here."""
-    pytest.importorskip("Cython", reason="building a foreign module needs Cython")
-    folder = tmp_path_factory.mktemp("foreign")
-    (folder / "foreign.pyx").write_text(FOREIGN)
-    above = Path(kithara.__file__).parent.parent
-    built = subprocess.run(
-        [sys.executable, "-c", BUILD, str(above)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(above)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert 0 == built.returncode, built.stderr
-    [library] = folder.glob("foreign*.so")
-    spec = importlib.util.spec_from_file_location("foreign", library)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return build(tmp_path_factory.mktemp("foreign"), "foreign", FOREIGN)
 
 
 def test_four_threads_read_seek_and_wait_without_the_gil(foreign: ModuleType) -> None:
