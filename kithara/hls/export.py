@@ -78,8 +78,7 @@ def master_text(variants: Sequence[HlsVariant]) -> str:
         if variant.average_bandwidth is not None:
             told.append(f"AVERAGE-BANDWIDTH={variant.average_bandwidth}")
         if variant.codecs is not None:  # of a rendition's picture, nothing is exported
-            alone = variant.language is not None or variant.channels is not None
-            codecs = ",".join(audio_codecs(variant.codecs)) if alone else variant.codecs
+            codecs = ",".join(audio_codecs(variant.codecs)) if variant.alone else variant.codecs
             told.append(f'CODECS="{codecs}"')
         lines += [f"#EXT-X-STREAM-INF:{','.join(told)}", variant_name(variant.index)]
     return "\n".join([*lines, ""])

@@ -23,6 +23,7 @@ class HlsVariant:
         codecs: ``CODECS`` as written, or None.
         language: Of its alternative audio, or None.
         channels: ``CHANNELS`` of its alternative audio, or None.
+        alone: Its playlist is that of its alternative audio, without the picture that *codecs* may tell of.
     """
 
     index: int
@@ -32,6 +33,7 @@ class HlsVariant:
     codecs: str | None = None
     language: str | None = None
     channels: str | None = None
+    alone: bool = False
 
     @property
     def rate(self) -> int:
@@ -71,6 +73,7 @@ def ladder(master: MasterPlaylist, language: str | None = None) -> tuple[HlsVari
             codecs=variant.codecs,
             language=None if rendition is None else rendition.language,
             channels=None if rendition is None else rendition.channels,
+            alone=rendition is not None and rendition.uri is not None,
         )
         for index, (uri, (variant, rendition)) in enumerate(audible.items())
     )

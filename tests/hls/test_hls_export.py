@@ -12,7 +12,7 @@ from support.nginx import Nginx
 import kithara
 from kithara.hls import HlsOptions, HlsSource, parse_playlist
 from kithara.hls.export import master_text, variant_text
-from kithara.hls.ladder import HlsVariant
+from kithara.hls.ladder import ladder
 
 pytestmark = pytest.mark.needs("nginx", "ffmpeg")
 
@@ -118,14 +118,23 @@ def test_a_written_list_says_what_the_list_it_was_made_from_said():
     assert "token" not in variant_text(0, made)
 
 
+GROUPS = """#EXTM3U
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="own",NAME="a",URI="sound.m3u8"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="muxed",NAME="a",LANGUAGE="en",CHANNELS="2"
+#EXT-X-STREAM-INF:BANDWIDTH=70000,AVERAGE-BANDWIDTH=64000,CODECS="mp4a.40.2"
+alone.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=900000,CODECS="avc1.640028,mp4a.40.2",AUDIO="own"
+picture.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=950000,CODECS="avc1.640028,mp4a.40.2",AUDIO="muxed"
+both.m3u8
+"""
+
+
 def test_a_written_master_keeps_the_rates_and_leaves_out_what_is_not_exported():
-    written = master_text(
-        [
-            HlsVariant(index=0, uri="x", bandwidth=70_000, average_bandwidth=64_000, codecs="mp4a.40.2"),
-            HlsVariant(index=1, uri="y", bandwidth=900_000, codecs="avc1.640028,mp4a.40.2", channels="2"),
-        ]
-    )
-    master = parse_playlist(written.encode(), "https://example.org/copy/master.m3u8")
-    assert [(70_000, 64_000, "mp4a.40.2"), (900_000, None, "mp4a.40.2")] == [
-        (variant.bandwidth, variant.average_bandwidth, variant.codecs) for variant in master.variants
-    ]
+    given = parse_playlist(GROUPS, "http://h/m.m3u8")
+    master = parse_playlist(master_text(ladder(given)), "http://h/m.m3u8")
+    assert [
+        (70_000, 64_000, "mp4a.40.2"),
+        (900_000, None, "mp4a.40.2"),
+        (950_000, None, "avc1.640028,mp4a.40.2"),
+    ] == [(variant.bandwidth, variant.average_bandwidth, variant.codecs) for variant in master.variants]
