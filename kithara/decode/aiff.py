@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..errors import DecodeError, UnsupportedMedia
 from . import tags as tagging
-from .linear import BLOCK, LinearDemuxer
-from .track import Track, need
+from .linear import LinearDemuxer
+from .track import need
 from .view import ByteView
 
 __all__ = ["AiffDemuxer"]
@@ -74,16 +74,7 @@ class AiffDemuxer(LinearDemuxer):
         self._align = channels * width
         if not (1 <= channels <= 64 and 1 <= rate <= 1_000_000):
             raise DecodeError(f"AIFF with {channels} channels at {rate} Hz")
-        self.track: Track = Track(
-            codec=codec,
-            container="aiff",
-            rate=rate,
-            channels=channels,
-            lead=0,
-            lead_source="aiff",
-            packet=BLOCK,
-            bitrate=rate * self._align * 8,
-        )
+        self.describe("aiff", codec, rate, channels)
         return int.from_bytes(common[2:6], "big")
 
     def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:

@@ -142,15 +142,8 @@ class FragmentedDemuxer(Demuxer):
         self.origin = found[1].tick or 0
         timing = Timing(sound, iso.itunes_gapless(data, moov), None)
         told = total or sound.duration or self._mehd()
-        self.track: Track = Track(
-            codec=sound.codec,
-            container="fmp4",
-            config=sound.config,
-            rate=sound.timescale,
-            channels=sound.channels if sound.codec != "aac" else 0,
-            lead=timing.lead,
-            lead_source=timing.source,
-            sbr_delay=timing.sbr_delay,
+        self.track: Track = timing.track(
+            "fmp4",
             packet=max((length for _, _, length in found[1].samples), default=0),
             told_duration=told / sound.timescale if told else None,
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .track import Demuxer, Landing, Packet
+from .track import Demuxer, Landing, Packet, Track
 from .view import ByteView
 
-__all__ = ["BLOCK", "LinearDemuxer"]
+__all__ = ["LinearDemuxer"]
 
 BLOCK = 4096
 """Frames in one packet."""
@@ -21,6 +21,19 @@ class LinearDemuxer(Demuxer):
         self._align = 1  # bytes of a frame
         self._first, self._size = 0, -1
         self._frame = 0
+
+    def describe(self, container: str, codec: str, rate: int, channels: int) -> None:
+        """Set the track; its frames are of `_align` bytes."""
+        self.track: Track = Track(
+            codec=codec,
+            container=container,
+            rate=rate,
+            channels=channels,
+            lead=0,
+            lead_source=container,
+            packet=BLOCK,
+            bitrate=rate * self._align * 8,
+        )
 
     def lie(self, first: int, size: int) -> None:
         """The frames lie from *first* on, in *size* bytes; a negative number is not known."""

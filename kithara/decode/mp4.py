@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,19 +66,10 @@ class Mp4Demuxer(Demuxer):
         timing = Timing(sound, iso.itunes_gapless(data, moov), total)
         self.end: int | None = timing.end
         common = int(np.bincount(np.minimum(sound.durations, 1 << 16)).argmax())
-        self.track: Track = Track(
-            codec=sound.codec,
-            container="mp4",
-            config=sound.config,
-            rate=sound.timescale,
-            channels=sound.channels if sound.codec != "aac" else 0,
-            lead=timing.lead,
-            lead_source=timing.source,
-            sbr_delay=timing.sbr_delay,
-            packet=common,
+        self.track: Track = replace(
+            timing.track("mp4", packet=common, told_duration=total / sound.timescale),
             coded=len(sound.sizes) * common if sound.codec in ("aac", "mp3", "opus") else total,
             bitrate=round(int(sound.sizes.sum()) * 8 * sound.timescale / total) if total else None,
-            told_duration=total / sound.timescale,
         )
         self._next = 0
         self._run = sound.timescale // 6  # pre-roll and a usual block

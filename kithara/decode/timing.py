@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import boxes as iso
+from .track import Track
 
 __all__ = ["Timing"]
 
@@ -11,6 +12,7 @@ class Timing:
     """Where the true audio lies on a track's clock: edit list over iTunSMPB over Opus' pre-skip over nothing."""
 
     def __init__(self, sound: iso.SoundTrack, smpb: tuple[int, int, int] | None, total: int | None) -> None:
+        self._sound = sound
         self.lead: int | None = None
         self.end = total
         self.source: str = ""
@@ -31,3 +33,19 @@ class Timing:
             self.lead, self.source = skip * sound.timescale // 48000, "opus-head"
         elif sound.codec in ("flac", "alac") or sound.codec.startswith("pcm"):
             self.lead, self.source = 0, "stts"
+
+    def track(self, container: str, *, packet: int, told_duration: float | None) -> Track:
+        """The track, of packets of *packet* ticks (0: not all alike)."""
+        sound = self._sound
+        return Track(
+            codec=sound.codec,
+            container=container,
+            config=sound.config,
+            rate=sound.timescale,
+            channels=sound.channels if sound.codec != "aac" else 0,  # the codec's own word counts
+            lead=self.lead,
+            lead_source=self.source,
+            sbr_delay=self.sbr_delay,
+            packet=packet,
+            told_duration=told_duration,
+        )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..errors import DecodeError, UnsupportedMedia
 from . import tags as tagging
-from .linear import BLOCK, LinearDemuxer
-from .track import Track, need
+from .linear import LinearDemuxer
+from .track import need
 from .view import ByteView
 
 __all__ = ["WavDemuxer"]
@@ -68,16 +68,7 @@ class WavDemuxer(LinearDemuxer):
             raise UnsupportedMedia(f"WAVE format {kind:#x} with {bits} bits")
         if not (1 <= channels <= 64 and 1 <= rate <= 1_000_000 and self._align == channels * width):
             raise DecodeError(f"WAVE format with {channels} channels at {rate} Hz in blocks of {self._align} bytes")
-        self.track: Track = Track(
-            codec=codec,
-            container="wav",
-            rate=rate,
-            channels=channels,
-            lead=0,
-            lead_source="wav",
-            packet=BLOCK,
-            bitrate=rate * self._align * 8,
-        )
+        self.describe("wav", codec, rate, channels)
 
     def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
         info = self._info

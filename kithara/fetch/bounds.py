@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from .._core.resource import Resource
 from ..storage import StreamingResource
 from .schedule import Schedule
 from .transfer import Need, Transfer
@@ -31,20 +30,12 @@ LEFT_BEHIND = 2.0
 class Bounds(Schedule):
     """The part of a `Filler` that holds back what comes unasked, and lets go of what cannot be kept."""
 
-    def __init__(
-        self,
-        store: Resource,
-        *,
-        look_ahead: int,
-        complete: bool,
-        in_order: bool,
-        publish: Callable[[object], None],
-        outgrown: Callable[[], Awaitable[bool]] | None,
-    ) -> None:
-        super().__init__(store, look_ahead=look_ahead, complete=complete, in_order=in_order, publish=publish)
-        self._shared = store if isinstance(store, StreamingResource) else None
-        self._outgrown = outgrown
-        self._passing = False  # only the last bytes are kept
+    _shared: StreamingResource | None
+    """The store as other processes see it; None where they do not."""
+    _outgrown: Callable[[], Awaitable[bool]] | None
+    """Awaited once, when only the last bytes are to be kept: whether they are."""
+    _passing = False
+    """Only the last bytes are kept."""
 
     async def _check_bounds(self, transfer: Transfer, size: int) -> None:
         """Wait until *size* bytes more are asked for, and there is room for them."""

@@ -79,10 +79,10 @@ class Filler(Bounds):
         outgrown: Callable[[], Awaitable[bool]] | None = None,
         learned: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(
-            store, look_ahead=look_ahead, complete=complete, in_order=in_order, publish=publish, outgrown=outgrown
-        )
+        super().__init__(store, look_ahead=look_ahead, complete=complete, in_order=in_order, publish=publish)
         self.sealed: bool = False
+        self._outgrown = outgrown
+        self._shared = store if isinstance(store, StreamingResource) else None
         if self._shared is not None:
             self._shared.tell_every = TELL_EVERY
         self._asked: list[tuple[int, int, int]] = []  # what other processes miss, as of the last glance
