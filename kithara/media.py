@@ -16,7 +16,7 @@ class MediaInfo:
     """Codec and container of a body, as far as known; what is not known is None.
 
     Attributes:
-        codec: ``"mp3" "aac" "alac" "flac" "opus" "vorbis" "ac3" "eac3" "pcm_s16le"…``
+        codec: ``"mp3" "mp2" "aac" "alac" "flac" "opus" "vorbis" "ac3" "eac3" "pcm_s16le"…``
         container: ``"mp3" "adts" "ac3" "mp4" "fmp4" "flac" "ogg" "wav" "aiff" "mpegts" "matroska"``, or ``"hls"`` for a
             playlist.
         bitrate: Bits per second, where the container tells it or the sizes give it.
@@ -47,6 +47,7 @@ class MediaInfo:
 
 
 _MP3 = MediaInfo(codec="mp3", container="mp3")
+_MP2 = MediaInfo(codec="mp2", container="mp3")
 _ADTS = MediaInfo(codec="aac", container="adts")
 _AC3 = MediaInfo(codec="ac3", container="ac3")
 _EAC3 = MediaInfo(codec="eac3", container="ac3")
@@ -102,6 +103,7 @@ _TYPES = {
 
 _SUFFIXES = {
     "mp3": _MP3,
+    "mp2": _MP2,
     "aac": _ADTS,
     "adts": _ADTS,
     "ac3": _AC3,
@@ -214,8 +216,8 @@ def sniff(head: bytes) -> MediaInfo | None:
     if len(head) >= 2 and head[0] == 0xFF:
         if head[1] & 0xF6 == 0xF0:
             return _ADTS
-        if head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 and head[1] & 0x06 == 0x02:
-            return _MP3
+        if head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 and head[1] & 0x06 in (0x02, 0x04):
+            return _MP3 if head[1] & 0x06 == 0x02 else _MP2
     return None
 
 

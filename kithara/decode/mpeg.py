@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
-from .._core.frames import ADTS_AUDIO, MPEG_AUDIO
+from .._core.frames import ADTS_AUDIO, MPEG_AUDIO, split
 from ..errors import DecodeError
-from .elementary import ElementaryDemuxer, first_frames
+from ..media import id3_size
+from .elementary import ENOUGH, ElementaryDemuxer, first_frames
 from .track import Track
 from .view import ByteView
 
@@ -84,6 +86,9 @@ class Mp3Demuxer(ElementaryDemuxer):
         if header is None:
             raise DecodeError("no MPEG audio frame", range=(offset, None))
         xing = _Xing.read(feed.data[start : start + size], header)
+        bitrate = None if xing is None else xing.bitrate(header)
+        if xing is not None and xing.size and _goes_on(view, feed.offset + start + xing.size):
+            xing = xing.of_a_part()
         first = feed.offset + start + (size if xing is not None else 0)
         super().__init__(view, first, fixed)
         self.frame: int = header.samples
@@ -94,11 +99,12 @@ class Mp3Demuxer(ElementaryDemuxer):
         constant = len(bitrates) == 1 if xing is None else xing.constant(header)
         self.mean: float = header.samples / 8 * min(bitrates, default=header.bitrate) / header.rate if constant else 0.0
         lead = None
-        if xing is not None and xing.frames and xing.delay is not None:
+        if xing is not None and xing.delay is not None:
             # The decoder's own delay is 528 + 1 samples (LAME's tag specification).
             lead = xing.delay + 529
-            raw = xing.frames * header.samples
-            self.end: int = min(max(lead, raw - xing.padding + 529), raw)
+            if xing.frames:
+                raw = xing.frames * header.samples
+                self.end: int = min(max(lead, raw - xing.padding + 529), raw)
         self.track: Track = Track(
             codec="mp3" if header.layer == 3 else "mp2",
             container="mp3",
@@ -108,7 +114,7 @@ class Mp3Demuxer(ElementaryDemuxer):
             lead_source="lame" if lead is not None else "",
             packet=header.samples,
             coded=xing.frames * header.samples if xing is not None and xing.frames else None,
-            bitrate=xing.bitrate(header) if xing is not None else (header.bitrate if constant else None),
+            bitrate=bitrate if xing is not None else (header.bitrate if constant else None),
         )
 
     def track_of(self, head: bytes) -> Track | None:
@@ -151,6 +157,16 @@ def adts_config(head: bytes) -> tuple[int, int, int]:
     """Rate, channels and object type of the ADTS frame that begins with the 7 bytes *head*."""
     channels = (head[2] & 1) << 2 | head[3] >> 6
     return _ADTS_RATES[min(head[2] >> 2 & 15, 12)], 8 if channels == 7 else channels, (head[2] >> 6) + 1
+
+
+def _goes_on(view: ByteView, at: int) -> bool:
+    """Whether frames follow at *at*, where a tag in the first frame has the stream end: several files in a row."""
+    if not view.seekable or view.length is None or view.length - at < ENOUGH:
+        return False
+    at += id3_size(view.some(at, 10))
+    data = view.some(at, ENOUGH)
+    frames, _, _, _ = split(data, 0, MPEG_AUDIO, 0, False, False)
+    return len(frames) >= 4 and frames[0][0] == 0 and all(a + size == b for (a, size), (b, _) in pairwise(frames[:4]))
 
 
 class _Xing(NamedTuple):
@@ -196,6 +212,10 @@ class _Xing(NamedTuple):
             bits = int.from_bytes(frame[at + 21 : at + 24], "big")
             delay, padding = bits >> 12, bits & 0xFFF
         return cls(mark == b"Info", frames, size, table, delay, padding)
+
+    def of_a_part(self) -> _Xing:
+        """What holds of it where more follows: how the stream begins."""
+        return self._replace(frames=0, size=0, table=b"", padding=0)
 
     def constant(self, header: MpegHeader) -> bool:
         """Whether frames and bytes agree with one bitrate, which "Info" claims."""

@@ -96,3 +96,33 @@ def test_a_seek_behind_a_change_gives_what_reading_gave(tmp_path, options):
             decoder.seek(place)
             got = decoder.read(16_384)
             assert 0 == lag(got[:, 0], whole[place : place + 16_384, 0].astype(np.float64), reach=30), f"at {place}"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("mp3-cbr", "mp3-cbr"), ("mp3-vbr", "mp3-cbr"), ("mp3-cbr", "mp3-cover")]
+)
+def test_a_file_behind_another_is_heard_although_the_tag_of_the_first_ends_before_it(first, second):
+    alone = decode.load(corpus.file(first).path)[0]
+    parts = [corpus.file(name).path.read_bytes() for name in (first, second)]
+    with decode.Decoder(b"".join(parts)) as decoder:
+        assert decoder.frames is None
+        whole = decoder.read()
+        decoder.seek(len(alone) + 30_000)
+        assert np.array_equal(whole[len(alone) + 30_000 :][:5000], decoder.read(5000))
+    assert np.array_equal(alone, whole[: len(alone)])
+    assert len(alone) + len(decode.load(parts[1])[0]) <= len(whole)
+
+
+@pytest.mark.parametrize("tag", [b"APETAGEX", bytes(8), b"ID3\4\0\0\0\1\x1c\x20"])
+def test_what_lies_behind_an_mp3_and_is_no_audio_leaves_its_length_told(tag):
+    data = corpus.file("mp3-vbr").path.read_bytes()
+    alone = decode.load(data)[0]
+    with decode.Decoder(data + tag + bytes(20_000)) as decoder:
+        assert len(alone) == decoder.frames
+        assert np.array_equal(alone, decoder.read())
+
+
+def test_layer_two_is_known_by_its_first_bytes(tmp_path):
+    with decode.Decoder(sine(tmp_path, "low.mp2", 440, 48_000, 2)) as decoder:
+        assert ("mp2", "mp3") == (decoder.media.codec, decoder.media.container)
+        assert abs(loudest(decoder.read()[-48_000:-2000], 48_000) - 440) < 3
