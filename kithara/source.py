@@ -64,7 +64,9 @@ class SourceFactory(Protocol[P_contra, E_co]):
     Its parameters: what `open` takes besides the URL, and what the events on the bus are.
     """
 
-    async def open(self, url: str, params: P_contra) -> OpenedSource[Source]: ...
+    async def open(self, url: str, params: P_contra) -> OpenedSource[Source]:
+        """The source behind *url*, and the bus of its events. Raises what keeps it from opening."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,4 +134,5 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option to *command* that shows no progress."""
     return click.option("-q", "--quiet", is_flag=True, help="No progress, also on a terminal.")(command)

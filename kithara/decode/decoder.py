@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from ..errors import Closed, Interrupted, UnsupportedMedia
+from ..errors import Closed, DecodeError, Interrupted, UnsupportedMedia
 from ..media import MediaInfo
 from .collect import check_array, collected
 from .engine import Engine
@@ -77,13 +77,13 @@ class Decoder:
             seconds = self._input.advised_start if at == "advised" else at or 0.0
             self._view, demuxer = _demuxer(self._input, media, seconds)
             self._engine: Engine | Resampled = Engine(demuxer, gapless)
-        except UnsupportedMedia as error:
+        except BaseException as error:
             self._closed = True
-            self._input.reject(error)
-            raise
-        except BaseException:
+            if isinstance(error, DecodeError):
+                self._input.name(error)
+            if isinstance(error, UnsupportedMedia):
+                self._input.reject()
             self._input.close()
-            self._closed = True
             raise
         self._position = self._engine.position  # of a broadcast, where it was joined
         self._exact = True  # how to go there
@@ -100,6 +100,7 @@ class Decoder:
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """What a sample of the arrays is."""
         return self._dtype
 
     @property
@@ -333,11 +334,15 @@ class Decoder:
             if self._closed:  # that was why
                 raise Closed("the decoder was closed", operation="decoding") from exc
             raise
+        except DecodeError as exc:
+            self._input.name(exc)
+            raise
         finally:
             self._lock.release()
 
     @property
     def closed(self) -> bool:
+        """Whether this, or one that reads from the same, was closed."""
         return self._closed or self._input.closed
 
     def close(self) -> None:

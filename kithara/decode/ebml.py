@@ -48,10 +48,12 @@ def inside(data: bytes, start: int, stop: int) -> Iterator[Element]:
 
 
 def unsigned(data: bytes, element: Element) -> int:
+    """The unsigned integer in *element* (RFC 8794, 7.2)."""
     return int.from_bytes(data[element.start : element.stop], "big")
 
 
 def real(data: bytes, element: Element) -> float:
+    """The float in *element* (RFC 8794, 7.3); 0.0 for one of an unknown size."""
     body = data[element.start : element.stop]
     if len(body) == 4:
         return float(struct.unpack(">f", body)[0])

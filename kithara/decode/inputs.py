@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import opening
 from .._core.reader import SyncReader
-from ..errors import UnsupportedMedia, redact_url
+from ..errors import DecodeError, redact_url
 from ..media import MediaInfo
 from ..source import Advising, Segmented, SegmentSource, Source
 
@@ -47,6 +47,7 @@ class Input:
         return self.segments.start if isinstance(self.segments, Advising) else 0.0
 
     def close(self) -> None:
+        """Let go of what was opened here. Idempotent."""
         if not self.closed:
             self.closed = True
             if self.segments is not None and self.segments is not self.reader:
@@ -54,15 +55,19 @@ class Input:
             if self.owned:
                 self.reader.close()
 
-    def reject(self, error: UnsupportedMedia) -> None:
-        """Close it, and keep nothing of it: it is no audio, as *error* says, which learns the address.
-
-        What a caller opened is the caller's business.
-        """
+    def reject(self) -> None:
+        """Close it, and keep nothing of it, which is no audio. What a caller opened is the caller's."""
         self.close()
         if self.address is not None:
-            error.url = redact_url(os.fspath(self.address))
             opening.forget(self.address)
+
+    def name(self, error: DecodeError) -> None:
+        """Let *error* say what was decoded, where that has a name."""
+        name = self.address
+        if name is None and isinstance(self.reader, SyncReader):
+            name = self.reader.store.label
+        if error.url is None and name is not None:
+            error.url = redact_url(os.fspath(name))
 
 
 def _segments_behind(reader: Any) -> SegmentSource | None:

@@ -67,6 +67,7 @@ class Worker:
         return epoch
 
     def stop(self) -> None:
+        """End the thread, soon; it is not waited for."""
         self.closed = True
         self.decoder.interrupt()
         self.ring.wake()

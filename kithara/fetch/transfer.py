@@ -85,13 +85,16 @@ class Transfer:
 
     @property
     def left(self) -> int:
+        """Bytes still to come."""
         return self.stop - self.at
 
     @property
     def size(self) -> int:
+        """Bytes asked for."""
         return self.stop - self.start
 
     def covers(self, position: int) -> bool:
+        """Whether the byte at *position* is still to come."""
         return self.at <= position < self.stop
 
     def lead(self, now: float) -> int:

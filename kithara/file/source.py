@@ -72,10 +72,12 @@ class FileSource:
 
     @property
     def length(self) -> int | None:
+        """Bytes in all, or None while unknown."""
         return self.store.length
 
     @property
     def supports_seek(self) -> bool:
+        """Whether bytes behind a reader can be had again."""
         return self.store.seekable
 
     async def wait_range(self, start: int, stop: int) -> WaitOutcome:

@@ -32,13 +32,16 @@ def as_fsspec(url: str) -> Iterator[None]:
 
 
 def check_mode(mode: str, path: str) -> None:
+    """Raise unless *mode* reads bytes."""
     if mode not in ("rb", "r"):
         raise io.UnsupportedOperation(f"mode {mode!r} on {redact_url(path)}: Kithara reads, it does not write")
 
 
 def file_info(name: str, size: int | None) -> dict[str, Any]:
+    """What fsspec wants to know of a file."""
     return {"name": name, "size": size, "type": "file"}
 
 
 def folder_info(name: str) -> dict[str, Any]:
+    """What fsspec wants to know of a folder."""
     return {"name": name, "size": 0, "type": "directory"}

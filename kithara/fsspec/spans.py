@@ -31,6 +31,7 @@ def still_reader(session: FileSession) -> Iterator[SyncReader]:
 
 
 async def read_spans(reader: SyncReader, spans: list[Span], gap: int) -> list[bytes | BaseException]:
+    """The bytes of each of *spans*, or why they do not come. Spans no further apart than *gap* are fetched as one."""
     if reader.length is None and any(end is None or min(start or 0, end) < 0 for start, end in spans):
         await wait_range(reader.store, 0, ENDLESS)
     length = ENDLESS if reader.length is None else reader.length
@@ -65,4 +66,5 @@ def _take(reader: SyncReader, start: int, stop: int) -> bytes:
 
 
 def each(values: Any, count: int) -> list[int | None]:
+    """*values*, or the one value *count* times."""
     return list(values) if isinstance(values, Iterable) else [values] * count

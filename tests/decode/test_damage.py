@@ -222,6 +222,21 @@ def test_too_many_damaged_packets_in_a_row_end_the_decoding():
         assert 64 < decoder.damaged
 
 
+def test_an_error_says_what_was_decoded(tmp_path):
+    data = bytearray(corpus.file("m4a-no-pns", seconds=12).path.read_bytes())
+    start = data.index(b"mdat") + 20_000
+    data[start : start + 60_000] = np.random.default_rng(1).bytes(60_000)
+    damaged, empty = tmp_path / "damaged.m4a", tmp_path / "empty.m4a"
+    damaged.write_bytes(data)
+    empty.write_bytes(b"\0\0\0\x10ftypM4A \0\0\0\0\0\0\0\x10moov\0\0\0\x08free")
+    with decode.Decoder(damaged) as decoder, pytest.raises(DecodeError, match=r"in a row.*damaged\.m4a"):
+        decoder.read()
+    with pytest.raises(DecodeError, match=r"empty\.m4a"):
+        decode.Decoder(empty)
+    with kithara.open(empty) as reader, pytest.raises(DecodeError, match=r"empty\.m4a"):
+        decode.Decoder(reader)
+
+
 def test_a_few_damaged_packets_are_silence_of_their_length():
     data = corpus.file("mp3-cbr", seconds=12).path.read_bytes()
     expected = decode.load(data)[0]
