@@ -56,7 +56,7 @@ def test_a_bar_shows_which_parts_are_here(spans: list[tuple[int, int]], length: 
         (errors.LocalFileError("x", errno=errno.EACCES), "permissions"),
         (errors.OfflineMiss("x"), "kithara fetch"),
         (errors.NoSpace("x"), "cache rm"),
-        (errors.UnsupportedMedia("x"), "kithara info"),
+        (errors.UnsupportedMedia("x"), "a web page"),
     ],
 )
 def test_an_error_says_what_to_try(error: errors.KitharaError, part: str) -> None:
