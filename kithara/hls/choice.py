@@ -19,6 +19,21 @@ PENALTY = 60.0
 """Seconds for which a variant that failed is not chosen."""
 
 
+LEAST = 0.1
+"""Seconds to hear that a segment is taken to bring at least."""
+
+
+def weight(gain: float, duration: float) -> float:
+    """How much larger a download that brings *gain* seconds to hear is reckoned, among such that bring *duration*.
+
+    What brings less is dearer by the second. What brings more is cheaper, but not by as much: for longer nothing else
+    comes. Its whole size would keep a ladder down whose upper variants have longer segments, and its price by the
+    second would empty a thin buffer (measured in simulations; the root is between the two).
+    """
+    share = duration / max(gain, LEAST)
+    return share if share > 1 else math.sqrt(share)
+
+
 @dataclass(frozen=True, slots=True)
 class Rung:
     """A variant as the controller sees it."""
@@ -32,6 +47,7 @@ class Choice:
     Attributes:
         mode: ``"auto"``, or the index that the listener wants.
         controller: What decides in ``"auto"``; fed by whoever fetches.
+        duration: Seconds of a segment as the controller sees it.
     """
 
     def __init__(
@@ -44,7 +60,8 @@ class Choice:
         rates = [self._rates[index] for index in self._order]
         most = max(rates)
         rungs = [Rung(rate if rate > 0 else most) for rate in rates]
-        self.controller: Controller = Controller(rungs, max(duration, 0.1), capacity, options)
+        self.duration: float = max(duration, 0.1)
+        self.controller: Controller = Controller(rungs, self.duration, capacity, options)
         cap = options.max_bandwidth
         self._capped = {
             index for index, rung in zip(self._order, rungs, strict=True) if cap is None or rung.bandwidth <= cap
@@ -140,8 +157,13 @@ class Choice:
         latency: float,
         buffer_seconds: float,
         allowed: Sequence[int],
+        share: float = 1.0,
     ) -> int | None:
-        """The one of *allowed* to fetch instead of a download of *variant* that goes badly, or None."""
+        """The one of *allowed* to fetch instead of a download of *variant* that goes badly, or None.
+
+        Args:
+            share: Its `weight`.
+        """
         if self.mode != "auto":
             return None
         if not self.controller.estimator.count:
@@ -149,11 +171,12 @@ class Choice:
             rate = max(done, 1) / seconds if seconds > 0 else math.inf
             doomed = seconds > STALLED and total - done > rate * STALLED
             return min(lower, key=self._rank.__getitem__, default=None) if doomed else None
+        # As large, and as long under way: the rate is the same.
         rank = self.controller.should_abandon(
             variant=self._rank[variant],
-            done=done,
-            total=total,
-            seconds=seconds,
+            done=round(done * share),
+            total=round(total * share),
+            seconds=seconds * share,
             latency=latency,
             buffer_level=buffer_seconds,
             allowed={self._rank[index] for index in allowed},

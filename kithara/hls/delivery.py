@@ -148,6 +148,8 @@ class Delivery:
             program = self._program
             typical = program.prospect.typical(slot.variant, slot.segment.duration)
             total = done + (max(typical - done, 0) if missing is None else missing)
+            begin = max(slot.start, slot.heard)
+            share = program.prospect.weight(slot.variant, slot.index, begin, program.choice.duration)
 
             def better(allowed: list[int]) -> int | None:
                 return program.choice.better(
@@ -158,6 +160,7 @@ class Delivery:
                     latency=latency,
                     buffer_seconds=program.left_of(slot, done / total if total and slot.store.total else 0.0),
                     allowed=allowed,
+                    share=share,
                 )
 
             here = better(program.loaded())

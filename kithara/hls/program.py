@@ -6,7 +6,7 @@ Everything here is looked at and changed under the engine's lock; nothing waits,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from .._core.memory_resource import MemoryResource
@@ -213,20 +213,24 @@ class Program:
         return after is not None
 
     def ahead(self, stop: float) -> float:
-        """Seconds between the listener and *stop*: half of the segment it has is taken for heard."""
+        """Seconds between *stop* and a listener who hears the segment that was taken last in real time."""
         taken = [slot for slot in self.chain if slot.taken]
-        heard = taken[-1].start + taken[-1].segment.duration / 2 if taken else stop
+        if not taken:
+            return 0.0
+        begin = max(taken[-1].start, taken[-1].heard)
+        heard = min(begin + self._clock() - taken[-1].taken_at, taken[-1].stop)
         return max(0.0, stop - heard)
 
     def left_of(self, slot: Slot, share: float) -> float:
         """Seconds until whoever plays in real time is through with *slot*, of which *share* is here at least.
 
-        Of one that the listener has not come to: until it begins.
+        Of one that the listener has not come to: until it begins to be heard.
         """
+        begin = max(slot.start, slot.heard)
         if not slot.taken or not share:
-            return self.ahead(slot.start)
-        duration = slot.segment.duration
-        return duration - min(share * duration, self._clock() - slot.taken_at)
+            return self.ahead(begin)
+        here = slot.start + share * slot.segment.duration - begin
+        return slot.stop - begin - min(max(here, 0.0), self._clock() - slot.taken_at)
 
     def make(self, variant: int, index: int) -> Slot:
         """A slot for segment *index* of *variant*."""
@@ -347,7 +351,8 @@ class Program:
         elif last is None or not self.choice.controller.estimator.count:
             variant = self._first_of(allowed)
         else:
-            variant = self._advised(last, self._catalogue.timelines[last].index_at(seconds), seconds, allowed, 0.0)
+            here = self._catalogue.timelines[last].index_at(seconds)
+            variant = self._advised(last, here, seconds, allowed, places, 0.0)
         timeline = self._catalogue.timelines[variant]
         if seconds >= timeline.stop and timeline.playlist.ended:
             return None
@@ -413,18 +418,21 @@ class Program:
         if last in held:
             held = [other for other in held if not self._primers.lacks(last, other, places[other], stop)]
         best = self.choice.best_held(held)
-        return self._advised(last, index, stop, allowed, self.ahead(stop)) if best is None else best
+        return self._advised(last, index, stop, allowed, places, self.ahead(stop)) if best is None else best
 
-    def _advised(self, last: int, index: int, stop: float, allowed: list[int], buffer: float) -> int:
+    def _advised(
+        self, last: int, index: int, stop: float, allowed: list[int], places: Mapping[int, int], buffer: float
+    ) -> int:
         playlist = self._catalogue.timelines[last].playlist
         count = len(playlist.segments) if playlist.ended else None
+        coming = playlist.segments[index : index + SIGHT]
         return self.choice.best(
             buffer,
             last=last,
             index=index,
             count=count,
             allowed=allowed,
-            next_sizes=self.prospect.sizes(playlist.segments[index : index + SIGHT], stop),
+            next_sizes=self.prospect.sizes(coming, places, stop, self.choice.duration),
         )
 
     def _with_ticket(self, slot: Slot, last: int | None, reason: str) -> Slot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .catalogue import Catalogue
+from .choice import weight
 from .ladder import HlsVariant
 from .model import MediaSegment
 from .slots import Shelf
@@ -12,6 +13,9 @@ from .timeline import Timeline
 
 SIGHT = 10
 """Coming segments whose sizes are told."""
+
+ALIKE = 0.1
+"""Part of a segment by which lists that are cut alike may differ."""
 
 
 class Prospect:
@@ -37,28 +41,48 @@ class Prospect:
         """Bytes that *seconds* of *variant* have by its bandwidth."""
         return int(self._variants[variant].rate * seconds / 8)
 
-    def sizes(self, coming: Sequence[MediaSegment], stop: float) -> list[list[int]] | None:
+    def sizes(
+        self, coming: Sequence[MediaSegment], places: Mapping[int, int], stop: float, duration: float
+    ) -> list[list[int]] | None:
         """Bytes of each variant for each of the *coming* segments, the first at *stop* seconds: from byte ranges where
-        a list has them, else by bandwidth. None where no list tells any.
+        a list has them, else by bandwidth. None where nothing comes.
+
+        The first row is what would be fetched next, all of the segment in *places*, times its `weight`. The others are
+        of the same piece of time in each variant.
         """
-        lists = {index: line for index, line in self._catalogue.timelines.items() if line.segment(-1).byterange}
-        if not lists:
-            return None
         rows = []
-        for segment in coming:
-            rows.append(
-                [
-                    (variant in lists and _size_at(lists[variant], stop, segment.duration))
-                    or self.typical(variant, segment.duration)
-                    for variant in range(len(self._variants))
-                ]
-            )
+        for number, segment in enumerate(coming):
+            row = []
+            for variant in range(len(self._variants)):
+                timeline, place = self._catalogue.timelines.get(variant), places.get(variant)
+                if timeline is None:
+                    row.append(self.typical(variant, segment.duration))
+                elif number or place is None or place >= len(timeline):
+                    there = timeline.segment(timeline.boundary_near(stop))
+                    share = segment.duration / there.duration if there.duration else 1.0
+                    row.append(round(self._size(variant, there) * share))
+                else:
+                    share = self.weight(variant, place, stop, duration)
+                    row.append(round(self._size(variant, timeline.segment(place)) * share))
+            rows.append(row)
             stop += segment.duration
         return rows or None
 
+    def weight(self, variant: int, index: int, stop: float, duration: float) -> float:
+        """How much larger segment *index* of *variant*, heard from *stop* seconds on, is reckoned among such that bring
+        *duration* seconds: 1 where the lists are cut alike.
+        """
+        lists = self._catalogue.timelines
+        gains = [_gain(line, line.boundary_near(stop), stop) for line in lists.values()]
+        alike = max(gains) - min(gains) <= ALIKE * max(gains)
+        return 1.0 if alike else weight(_gain(lists[variant], index, stop), duration)
 
-def _size_at(timeline: Timeline, seconds: float, duration: float) -> int:
-    """Bytes of *duration* seconds of *timeline* from *seconds* on, as the segment there has them; 0 if untold."""
-    segment = timeline.segment(timeline.boundary_near(seconds))
-    start, stop = segment.byterange or (0, 0)
-    return round((stop - start) * duration / segment.duration) if segment.duration else stop - start
+    def _size(self, variant: int, segment: MediaSegment) -> int:
+        start, stop = segment.byterange or (0, self.typical(variant, segment.duration))
+        return stop - start
+
+
+def _gain(timeline: Timeline, index: int, stop: float) -> float:
+    """Seconds of segment *index* that lie behind *stop*."""
+    begin = timeline.starts[index]
+    return begin + timeline.segment(index).duration - max(begin, stop)
