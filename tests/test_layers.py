@@ -113,6 +113,13 @@ def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
     assert above == []
 
 
+def test_the_documentation_shows_this_table(root: Path) -> None:
+    page = (root / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split() for line in page.partition("```\n")[2].partition("```")[0].splitlines()]
+    shown = [tuple(row) for row in rows if row[-1] != "all"]
+    assert ([*LAYERS], [*LEAVES]) == (shown, rows[-1][: len(LEAVES)])
+
+
 def test_the_scan_sees_python_and_cython_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
     (tmp_path / "net").mkdir()
