@@ -19,7 +19,7 @@ from av.codec.context import Flags2
 
 from .._core.pcm import FORMATS
 from ..errors import DecodeError, UnsupportedMedia
-from .pcm import RAW_FORMATS
+from .pcm import RAW_FORMATS, RAW_WIDTHS
 from .track import Track
 
 if TYPE_CHECKING:
@@ -154,9 +154,10 @@ class RawCodec(Codec):
     def __init__(self, track: Track) -> None:
         super().__init__(track)
         self.format: int = RAW_FORMATS[track.codec]
+        self._width = RAW_WIDTHS[track.codec] * track.channels
 
     def decode(self, data: bytes | memoryview, samples: int) -> Sequence[Frame]:
-        return (RawFrame((data,), samples, self.rate),)
+        return (RawFrame((data,), len(data) // self._width, self.rate),)
 
 
 def planes_of(frame: Frame) -> tuple[Buffer, ...]:

@@ -153,9 +153,11 @@ class Engine(Pour):
         self.end_tick = tick
         if self._mode == "off" and not (track.codec in LOSSLESS or track.codec.startswith("pcm")):
             tick = track.coded
-        if tick is not None:
+        if tick is None:
+            self.end = -1
+        else:
             late = track.sbr_delay and self._packet == 2048 and self._mode != "off"
-            self.end: int = self._ticks_to_frames(tick) + (2 * SBR_DELAY if late else 0) + self._shift
+            self.end = self._ticks_to_frames(tick) + (2 * SBR_DELAY if late else 0) + self._shift
 
     def frames(self, *, wait: bool = False) -> int | None:
         """How many frames there are, where it is told; *wait* allows reading for it."""

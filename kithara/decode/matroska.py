@@ -28,6 +28,11 @@ _CODECS = {
     "A_AAC": "aac", "A_OPUS": "opus", "A_VORBIS": "vorbis", "A_FLAC": "flac", "A_ALAC": "alac", "A_MPEG/L3": "mp3",
     "A_MPEG/L2": "mp2", "A_AC3": "ac3", "A_EAC3": "eac3",
 }  # fmt: skip
+_PCM = {
+    ("A_PCM/INT/LIT", 8): "pcm_u8", ("A_PCM/INT/LIT", 16): "pcm_s16le", ("A_PCM/INT/LIT", 24): "pcm_s24le",
+    ("A_PCM/INT/LIT", 32): "pcm_s32le", ("A_PCM/INT/BIG", 16): "pcm_s16be", ("A_PCM/INT/BIG", 24): "pcm_s24be",
+    ("A_PCM/INT/BIG", 32): "pcm_s32be", ("A_PCM/FLOAT/IEEE", 32): "pcm_f32le", ("A_PCM/FLOAT/IEEE", 64): "pcm_f64le",
+}  # fmt: skip
 _PACKETS = {"aac": 1024, "mp3": 1152, "mp2": 1152, "ac3": 1536, "alac": 4096}
 
 
@@ -125,9 +130,7 @@ class MatroskaDemuxer(Demuxer):
                             channels = unsigned(data, audio)
                         elif audio.id == 0x6264:
                             depth = unsigned(data, audio)
-            codec = _CODECS.get(name) or (
-                f"pcm_s{depth}le" if name == "A_PCM/INT/LIT" and depth in (16, 24, 32) else ""
-            )
+            codec = _CODECS.get(name) or _PCM.get((name, depth), "")
             if kind == 2 and codec:
                 self._number = number
                 return self._track(codec, private, round(rate), channels, delay)

@@ -7,12 +7,11 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 from .._core.blocks import cut_sizes, opus_samples
-from .._core.containers import ogg_crc
 from .._core.flac import flac_frames
 from ..errors import DecodeError
 from . import tags as tagging
 from .locate import Point, locate
-from .pages import Headers, Page, page_in, read_headers
+from .pages import Headers, Page, is_sound, largest, page_in, read_headers
 from .track import Demuxer, Landing, Mark, Packet, Track
 from .view import ByteView, Feed
 
@@ -70,6 +69,8 @@ class OggDemuxer(Demuxer):
         self._skip_packets = 0
         self._seen = Point(heads.first, 0)
         self._measured = False
+        self._by_tail = False  # the end is what the last page told
+        self._alike = False  # links share a serial number, so that only reading tells them apart
         self._find_origin()
 
     def _find_origin(self) -> None:
@@ -130,6 +131,7 @@ class OggDemuxer(Demuxer):
         place = bisect.bisect_left(self._links, heads.first, key=lambda known: known.first)
         if place < len(self._links):
             return self._links[place]
+        self._alike |= any(known.serial == heads.serial for known in self._links)
         base = link.base + self._session(link, link.end or 0)
         track = replace(heads.track, container=self.track.container)
         found = _Link(track, heads.serial, heads.first, origin=-1 if track.codec == "opus" else 0)
@@ -166,6 +168,8 @@ class OggDemuxer(Demuxer):
                 self._seen = Point(page.stop, page.granule - link.origin)
             if page.ends:
                 chained = self._chain_follows(page)
+                if chained and self._by_tail:  # the last page is another's that has the same serial number
+                    self.end, link.end, self._by_tail = None, None, False
                 self._end_at(link, page, last=not chained)
                 if chained and clock >= 0 and page.granule >= 0:
                     yield Mark(limit=max(page.granule - clock, 0)), -1
@@ -223,12 +227,12 @@ class OggDemuxer(Demuxer):
                 if page is None and len(data) - mark < HEADER:
                     break
                 # A serial number of 32 bits behind the mark makes it a page; one that is all here is checked as well.
-                if page is not None and page.serial == link.serial and _is_sound(page, data[mark:]):
+                if page is not None and page.serial == link.serial and is_sound(page, data[mark:]):
                     if page.offset >= stop:
                         return None
                     if page.granule >= 0 and page.sizes:
                         return Point(page.offset, page.granule - link.origin)
-                elif page is not None and page.begins and _is_sound(page, data[mark:]):
+                elif page is not None and page.begins and is_sound(page, data[mark:]):
                     return None  # another stream: this one ended before
                 mark = data.find(b"OggS", mark + 4)
             if mark > 0:
@@ -272,13 +276,14 @@ class OggDemuxer(Demuxer):
         return count, spared
 
     def seek(self, tick: int, *, exact: bool = True) -> Landing:
+        self.total()
         place = bisect.bisect_right(self._links, tick, 1, key=lambda known: known.base + known.skip) - 1
         self._link = link = self._links[place]
         self._at, self._skip_packets = link.first, 0
         stop = link.stop or self._view.length
         start = link.base + (self._session(link, link.skip) if place else 0)
         track = link.track
-        if tick <= start or not self._view.seekable or not stop:
+        if tick <= start or not self._view.seekable or not stop or self._alike:
             return Landing(start, track=track, counted=True)
         granules = (tick - link.base) * track.rate // self.track.rate
         low = Point(link.first, 0)
@@ -327,14 +332,28 @@ class OggDemuxer(Demuxer):
                 mark = data.rfind(b"OggS")
                 while mark >= 0:
                     page = page_in(data, mark, start)
-                    if page is not None and page.granule >= 0:
-                        if (page.begins or (page.ends and page.serial != link.serial)) and _is_sound(page, data[mark:]):
+                    if page is not None and page.granule >= 0 and page.stop <= view.length:
+                        if (page.begins or (page.ends and page.serial != link.serial)) and is_sound(page, data[mark:]):
                             break  # of a chain's last stream: where that ends is known when it is reached
                         if page.serial == link.serial:
-                            self._end_at(link, page, last=True)
+                            size = largest(data, link.serial)
+                            if size is not None and not self._fits(page, size):
+                                middle = (link.first + start) // 2
+                                if not wait and not view.here(middle, middle + TAIL):
+                                    self._measured = False
+                                    break
+                                there = largest(view.get(middle, TAIL), link.serial)
+                                self._alike = not there or not self._fits(page, max(size, there))
+                            if not self._alike:
+                                self._end_at(link, page, last=True)
+                                self._by_tail = True
                             break
                     mark = data.rfind(b"OggS", 0, mark)
         return self.end
+
+    def _fits(self, page: Page, size: int) -> bool:
+        """Whether all up to *page* can be as many pages as its number says, of about *size* bytes at most."""
+        return page.stop - self._links[0].first <= 1.3 * size * (page.number + 1)
 
     def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
         body = self._comment
@@ -377,9 +396,3 @@ def _hole(
         begin = frames[0][2] if frames else clock
     lost = begin - max(clock, 0)
     return at, sizes, Mark(lost=lost if 0 < lost <= most else 0, fresh=codec == "vorbis")
-
-
-def _is_sound(page: Page, data: bytes) -> bool:
-    """Whether the checksum of *page*, at the start of *data*, holds as far as that can be told."""
-    size = page.stop - page.offset
-    return len(data) < size or ogg_crc(data[:size]) == int.from_bytes(data[22:26], "little")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._core.containers import lacing
+from .._core.containers import lacing, ogg_crc
 from ..errors import DecodeError, UnsupportedMedia
 from .flac import StreamInfo
 from .track import Track
 from .view import Feed
 
-__all__ = ["Headers", "Page", "page_in", "read_headers"]
+__all__ = ["Headers", "Page", "is_sound", "largest", "page_in", "read_headers"]
 
 MAX_HEADER = 1 << 25
 
@@ -64,6 +64,27 @@ def page_in(data: bytes, at: int, base: int) -> Page | None:
         base + body,
         base + body + sum(sizes) + rest,
     )
+
+
+def is_sound(page: Page, data: bytes) -> bool:
+    """Whether the checksum of *page*, at the start of *data*, holds as far as that can be told."""
+    size = page.stop - page.offset
+    return len(data) < size or ogg_crc(data[:size]) == int.from_bytes(data[22:26], "little")
+
+
+def largest(data: bytes, serial: int) -> int | None:
+    """Bytes of the largest page in *data* of the stream *serial*; 0 where another begins, None where others go on."""
+    size, mark = 0, data.find(b"OggS")
+    while mark >= 0:
+        page = page_in(data, mark, 0)
+        if page is not None and is_sound(page, data[mark:]):
+            if page.begins:
+                return 0
+            if page.serial != serial:
+                return None
+            size = max(size, page.stop - page.offset)
+        mark = data.find(b"OggS", mark + 4)
+    return size
 
 
 class Headers(NamedTuple):

@@ -25,6 +25,8 @@ RAW_FORMATS = {
     "pcm_f32le": FORMATS["flt"][0],
     "pcm_f64le": FORMATS["dbl"][0],
 }
+RAW_WIDTHS = {"pcm_u8": 1, "pcm_s16le": 2, "pcm_s24le": 3, "pcm_s32le": 4, "pcm_f32le": 4, "pcm_f64le": 8}
+"""Bytes of a sample."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,8 @@ class Pool:
                 retryable=False,
             )
         elif isinstance(exc, aiohttp.ClientConnectorError):
+            if isinstance(exc, aiohttp.ClientProxyConnectionError):
+                host = f"the proxy {exc.host}:{exc.port}"
             failure = ConnectFailed(
                 f"cannot connect to {host}: {_reason(exc)}",
                 url=target.text,

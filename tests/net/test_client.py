@@ -388,6 +388,16 @@ async def test_a_proxy_gets_the_whole_url_and_its_own_credentials(elsewhere: Fau
     assert request.header("authorization") is None
 
 
+async def test_a_proxy_that_is_not_there_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        gone = taken.getsockname()[1]
+    options = HttpOptions(proxy=f"http://me:pass@127.0.0.1:{gone}", retries=0)
+    async with HttpClient(options) as client:
+        _, error = await fetch_until_error(client, "http://media.example/")
+    assert isinstance(error, ConnectFailed)
+    assert f"cannot connect to the proxy 127.0.0.1:{gone}: " in str(error)
+
+
 async def test_a_proxy_is_no_way_around_private_addresses_in_a_url(elsewhere: FaultServer) -> None:
     elsewhere.on("http://media.example/", redirect("http://10.0.0.1/admin"))
     async with HttpClient(HttpOptions(proxy=elsewhere.url())) as client:

@@ -203,6 +203,9 @@ RECIPES: dict[str, Recipe] = {
         told=False,
     ),
     "mkv-aac": Recipe(suffix=".mka", codec="aac", container="matroska", make=ffmpeg(*AAC), told=False),
+    "mkv-pcm": Recipe(
+        suffix=".mka", codec="pcm", container="matroska", make=ffmpeg("-c:a", "pcm_s16le"), told=False, lossless=True
+    ),
     "ts-aac": Recipe(suffix=".ts", codec="aac", container="mpegts", make=ffmpeg(*AAC), told=False),
     "ts-ac3": Recipe(suffix=".ts", codec="ac3", container="mpegts", make=ffmpeg(*AC3), told=False),
     "flac": Recipe(suffix=".flac", codec="flac", container="flac", make=flac("-5"), lossless=True),
