@@ -13,13 +13,12 @@ from cpython.number cimport PyNumber_Index
 
 from .gil cimport kt_gil_awaited, kt_gil_given, kt_gil_taken
 from .head cimport ALL_NOW, NOW, SOME, WHOLE, Manner, ReadHead
-from .outcome cimport ENDED, INTERRUPTED, LATE, MISSING, READY, Outcome, check_range, deadline_after
+from .outcome cimport INTERRUPTED, LATE, MISSING, READY, Outcome, check_range, deadline_after
 from .pieces cimport UNKNOWN_PIECE, gather_pieces
-from .store cimport Store, raise_outcome
+from .store cimport Store, raise_outcome, wait_outcome
 from .sync cimport KT_MAX_OFFSET, kt_load, kt_replace, kt_store
 
 from .. import errors
-from ..source import WaitOutcome
 
 cdef extern from *:
     """
@@ -157,13 +156,7 @@ cdef class SyncReader(ReadHead):
         self._open()
         with nogil:
             outcome = self.wait_for(start, stop, deadline)
-        if outcome == READY:
-            return WaitOutcome.READY
-        if outcome == ENDED:
-            return WaitOutcome.EOF
-        if outcome == INTERRUPTED:
-            return WaitOutcome.INTERRUPTED
-        raise_outcome(self._store, outcome, start, stop)
+        return wait_outcome(self._store, outcome, start, stop)
 
     def want(self, int64_t start, int64_t stop) -> None:
         """Say that of what follows *start* no more than up to *stop* will be read soon, so that no more is fetched.

@@ -69,4 +69,5 @@ cdef class Watch:
 
 cdef int call(object callback) except -1
 cdef void unraisable(object error) noexcept
+cdef object wait_outcome(Store store, Outcome outcome, int64_t start, int64_t stop)
 cdef int raise_outcome(Store store, Outcome outcome, int64_t start, int64_t stop) except -1

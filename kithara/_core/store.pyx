@@ -108,13 +108,7 @@ cdef class Store(Demand):
         if outcome == MISSING:
             with nogil:
                 outcome = self.wait(start, stop, start, rounded(start, stop), deadline, NULL, 0, &until)
-        if outcome == READY:
-            return WaitOutcome.READY
-        if outcome == ENDED:
-            return WaitOutcome.EOF
-        if outcome == INTERRUPTED:
-            return WaitOutcome.INTERRUPTED
-        raise_outcome(self, outcome, start, stop)
+        return wait_outcome(self, outcome, start, stop)
 
     def read_at(self, int64_t offset, buffer) -> int:
         """Copy bytes that are here from *offset* on into *buffer*; never waits.
@@ -409,6 +403,17 @@ cdef int call(object callback) except -1:
 cdef void unraisable(object error) noexcept:
     """Give *error* to `sys.unraisablehook`."""
     raise error
+
+
+cdef object wait_outcome(Store store, Outcome outcome, int64_t start, int64_t stop):
+    """The `WaitOutcome` of a wait for [start, stop) of *store*; raises where there is none."""
+    if outcome == READY:
+        return WaitOutcome.READY
+    if outcome == ENDED:
+        return WaitOutcome.EOF
+    if outcome == INTERRUPTED:
+        return WaitOutcome.INTERRUPTED
+    raise_outcome(store, outcome, start, stop)
 
 
 cdef int raise_outcome(Store store, Outcome outcome, int64_t start, int64_t stop) except -1:

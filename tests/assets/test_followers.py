@@ -5,13 +5,11 @@ import gc
 import logging
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from support.children import Talker
 from support.leaks import descriptors_below
 
 from kithara.assets import AssetStore, ResourceKey
@@ -239,30 +237,15 @@ for line in sys.stdin:
 """
 
 
-class Child:
+class Child(Talker):
     """A process that writes the resource when told to."""
 
     def __init__(self, root):
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        super().__init__(SCRIPT, str(root))
 
     def tell(self, what, start=0, stop=0):
-        self.process.stdin.write(f"{what} {start} {stop}\n")
-        self.process.stdin.flush()
-        assert f"{what}\n" == self.process.stdout.readline()
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(20)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.kill()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.say(f"{what} {start} {stop}")
+        assert what == self.heard()
 
 
 def test_a_follower_of_a_killed_writer_takes_over_and_keeps_what_it_saw(ours, tmp_path, liveness):

@@ -27,22 +27,23 @@ from kithara._core.memory_resource cimport MemoryResource
 from kithara._core.outcome cimport READY, Outcome
 from kithara._core.resource cimport Resource
 
+def call(resource):
+    meanwhile, resource.meanwhile = resource.meanwhile, None
+    if meanwhile is not None:
+        meanwhile()
+
 cdef class InFile(FileResource):
     cdef public object meanwhile
     cdef Outcome copy(self, int64_t offset, char *into, int64_t size) noexcept nogil:
         with gil:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            if meanwhile is not None:
-                meanwhile()
+            call(self)
         return FileResource.copy(self, offset, into, size)
 
 cdef class InMemory(MemoryResource):
     cdef public object meanwhile
     cdef Outcome copy(self, int64_t offset, char *into, int64_t size) noexcept nogil:
         with gil:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            if meanwhile is not None:
-                meanwhile()
+            call(self)
         return MemoryResource.copy(self, offset, into, size)
 
 def write(Resource resource, int64_t count):

@@ -56,10 +56,8 @@ QUICK_BUT_PATIENT = HttpOptions(idle=20, retries=0)
 
 @pytest.fixture
 def case(tmp_path: Path) -> Iterator[Case]:
-    with kithara.open(__file__) as file:  # what is made once for the process is there before leaks are counted
-        file.read(1)
-    with FaultServer() as server:
-        yield Case(server, tmp_path, DATA)
+    with Case.on_a_server(tmp_path, DATA) as case:
+        yield case
 
 
 # ── ways to misbehave: each a step that answers one request ────────────────────────────────────────────────────────

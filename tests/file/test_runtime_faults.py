@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.children import Ended, python
-from support.faultserver import Citizen, Exchange, FaultServer
+from support.faultserver import Citizen, Exchange
 from support.oracles import Case, expect_bytes, watched
 from support.waiting import Background, eventually
 
@@ -26,10 +26,8 @@ DATA = random.Random(12).randbytes(2_000_000)
 
 @pytest.fixture
 def case(tmp_path: Path) -> Iterator[Case]:
-    with kithara.open(__file__) as file:  # what is made once for the process is there before leaks are counted
-        file.read(1)
-    with FaultServer() as server:
-        yield Case(server, tmp_path, DATA)
+    with Case.on_a_server(tmp_path, DATA) as case:
+        yield case
 
 
 def test_ten_thousand_random_seeks_of_one_reader_give_the_bytes_of_their_places(case: Case) -> None:  # C1

@@ -2,11 +2,10 @@
 
 import hashlib
 import random
-import subprocess
-import sys
 import time
 
 import pytest
+from support.children import Talker
 from support.waiting import eventually
 
 import kithara
@@ -30,42 +29,26 @@ with kithara.open(url, store=store, options=options) as reader:
 """
 
 
-class Reader:
+class Reader(Talker):
     """A process that opens a URL and reads when told to."""
 
     def __init__(self, url, root, *, complete=True):
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, url, str(root), str(complete)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        super().__init__(SCRIPT, url, str(root), str(complete))
 
     def opened(self):
-        assert f"open {len(DATA)}\n" == self.process.stdout.readline()
+        assert f"open {len(DATA)}" == self.heard()
         return self
 
     def ask(self, start, size):
-        self.process.stdin.write(f"{start} {size}\n")
-        self.process.stdin.flush()
+        self.say(f"{start} {size}")
 
     def answers(self, start, size):
         expected = hashlib.sha256(DATA[start : start + size]).hexdigest()
-        assert f"{expected}\n" == self.process.stdout.readline()
+        assert expected == self.heard()
 
     def read(self, start, size):
         self.ask(start, size)
         self.answers(start, size)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait(20)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.kill()
-        self.process.stdin.close()
-        self.process.stdout.close()
 
 
 def wait_for_the_commit(root):

@@ -13,7 +13,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.faultserver import FaultServer, finish, head, raw, redirect, reset, send, stall
 from support.fetching import QUICK, fetch, fetch_until_error
+from support.oracles import everything_said
 
 import kithara
 from kithara.errors import Closed, ConnectFailed, KitharaError, NetTimeout, PolicyDenied
@@ -435,19 +435,6 @@ async def test_a_header_that_could_forge_another_reaches_no_server(server: Fault
     assert server.accepted == 0
 
 
-def _everything_said(error: BaseException) -> str:
-    """*error* in every form in which a program may show it, with all that hangs on it."""
-    said, chain, seen = [], [error], set()
-    while chain:
-        one = chain.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        said += [str(one), repr(one), repr(vars(one)), *traceback.format_exception(one)]
-        chain += [other for other in (one.__cause__, one.__context__) if other is not None]
-    return "\n".join(said)
-
-
 HOW_TO_FAIL = {
     "closed": [finish()],
     "silent": [stall()],
@@ -479,7 +466,7 @@ async def test_no_error_nor_log_line_holds_a_secret(server, caplog: pytest.LogCa
         for call in (fetch(client, url, headers={"Cookie": "S3CRET"}), client.get(url, auth=("me", "S3CRET"))):
             with pytest.raises(KitharaError) as caught:
                 await call
-            said.append(_everything_said(caught.value))
+            said.append(everything_said(caught.value))
         said.append(repr(client))
     text = "\n".join([*said, caplog.text, *(repr(record.args) for record in caplog.records)])
     assert "S3CRET" not in text

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from support.waiting import liveness
 
@@ -49,6 +50,40 @@ def python(*scripts: str, arguments: Sequence[str] = (), timeout: float = 30.0) 
         cwd=Path(kithara.__file__).parent.parent,
     )
     return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
+
+
+class Talker:
+    """A process that runs *script* with *arguments* and is talked to line by line; killed in the end."""
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def say(self, line: str) -> None:
+        """Give it *line*."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def heard(self) -> str:
+        """The next line it says."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().removesuffix("\n")
+
+    def kill(self) -> None:
+        """End it without a chance to do anything."""
+        self.process.kill()
+        self.process.wait(20)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
 
 
 def says(expected: str, *scripts: str, arguments: Sequence[str] = ()) -> Ended:

@@ -71,6 +71,15 @@ class Case:
         self.folder = folder
         self.root = folder / "cache"
 
+    @classmethod
+    @contextlib.contextmanager
+    def on_a_server(cls, folder: Path, data: bytes) -> Iterator[Case]:
+        """A case on a server of its own."""
+        with kithara.open(__file__) as file:  # what is made once for the process is there before leaks are counted
+            file.read(1)
+        with FaultServer() as server:
+            yield cls(server, folder, data)
+
     def play(
         self,
         *,
