@@ -35,19 +35,23 @@ cdef class Demand:
     cdef int64_t forks_at_birth
     cdef int64_t shut  # atomic; the handle is closed
     cdef int64_t known_length  # atomic; -1 while unknown
-    cdef int64_t signalled  # under the monitor: the producer was told and has not looked yet
-    cdef int64_t told_at  # under the monitor: when
-    cdef int64_t producer_thread  # under the monitor; 0: none
+    cdef public object label  # a path or URL for messages
+    cdef object __weakref__
+
+    # Who brings. All under the monitor, but what is said to be atomic.
+    cdef object demand
     cdef int64_t demanded  # atomic: there is a producer to tell
-    cdef bint single  # follows one reader; takes no second
+    cdef int64_t producer_thread  # 0: none
     cdef int64_t look_ahead
+    cdef int64_t signalled  # the producer was told and has not looked yet
+    cdef int64_t told_at  # when
     cdef Transfer transfers[2]
+
+    # Who wants. Under the monitor.
     cdef Waiter *first_waiter
     cdef Waiter *last_waiter
     cdef Cursor *first_cursor
-    cdef object demand
-    cdef public object label  # a path or URL for messages
-    cdef object __weakref__
+    cdef bint single  # follows one reader; takes no second
 
     # To be given by a kind of store: finds the first bytes of [start, stop) that are not here. Monitor held.
     cdef bint hole(self, int64_t start, int64_t stop, int64_t *hole_start, int64_t *hole_stop) noexcept nogil
@@ -73,7 +77,7 @@ cdef class Demand:
 
     @cython.final
     cdef inline bint is_forked(self) noexcept nogil:
-        """Whether this is a child of the process that made the object: only to tell so is it good for, then."""
+        """Whether the process has forked since this was made: then it may be asked for nothing else."""
         return kt_load(self.forks) != self.forks_at_birth
 
 

@@ -109,7 +109,7 @@ cdef class ReadHead:
             kt_store(&self.cursor.hint_stop, -1)  # nothing is wanted between the place and its plan
         kt_store(&self.planned_start, -1)
         self._store.expect(position, kt_load(&self.habit))  # while the caller comes back for them
-        # The position first: whoever sees the new epoch must find the new position (see `take`).
+        # The position first: whoever sees the new epoch must find the new position (see `turn`).
         kt_store(&self.position, position)
         kt_store(&self.cursor.position, position)
         kt_store(&self.cursor.run_start, position)
