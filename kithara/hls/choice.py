@@ -143,6 +143,11 @@ class Choice:
         controller = self.controller
         return controller.options.prior_rate is not None and not controller.estimator.count
 
+    def seconds_for(self, size: float) -> float | None:
+        """Seconds that *size* bytes are likely to take, or None before anything is known of the network."""
+        estimator = self.controller.estimator
+        return estimator.latency + 8 * size / math.exp(estimator.forecast) if estimator.count else None
+
     def feed(self, size: int, seconds: float, latency: float, *, variant: int, aborted: bool) -> None:
         """Learn from a transfer over the network."""
         self.controller.feed(size, seconds, latency, variant=self._rank[variant], aborted=aborted)

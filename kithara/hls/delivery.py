@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections.abc import Awaitable, Callable
 
+from ..abr.estimator import Watch
 from ..errors import (
     Cancelled,
     DecodeError,
@@ -26,6 +28,7 @@ from .catalogue import Catalogue
 from .events import SegmentGivenUp
 from .fetcher import Fetcher
 from .local import is_local
+from .priming import SOON, is_worth
 from .program import Program
 from .slots import InitSection, Shelf, Slot, State, instead
 from .transfer import Transfer
@@ -94,12 +97,14 @@ class Delivery:
 
     async def _watched(self, slot: Slot) -> int | None:
         """Bytes that came; None when the download was given up for another variant."""
-        since = self._loop.time()
+        since, watch = self._loop.time(), Watch(slot.variant, 0)
         running = self._loop.create_task(self._fetched(slot))
         listing: asyncio.Task[None] | None = None
         try:
             while not running.done():
                 await asyncio.wait([running], timeout=LOOK)
+                if not running.done() and self._forgo(slot, since, watch):
+                    return None
                 better = None if running.done() else self._better(slot, since)
                 if better is None:
                     continue
@@ -165,6 +170,36 @@ class Delivery:
 
             here = better(program.loaded())
             return better(program.choice.available(self._loop.time())) if here is None else here
+
+    def _forgo(self, slot: Slot, since: float, watch: Watch) -> bool:
+        """Do without *slot*, whose download began at *since* and goes as *watch* tells, if it only primes a decoder and
+        what is to be heard would come late for it.
+        """
+        with self._lock:
+            program = self._program
+            primed = program.primed_by(slot)
+            if primed is None or is_local(slot.segment.uri) or self._is_read(slot):
+                return False
+            if is_worth(self._left(slot, since, watch), program.ahead(max(primed.start, primed.heard))):
+                return False
+            primed.before, primed.unprimed = None, True
+            slot.state = State.FAILED
+            if slot.store.status == "active":
+                slot.store.fail(Cancelled("nobody waits for what only primes a decoder"))
+        if slot.transfer is not None:
+            self._learn(slot, slot.transfer, aborted=True)
+        return True
+
+    def _left(self, slot: Slot, since: float, watch: Watch) -> float:
+        """Seconds that the download of *slot*, which began at *since*, is likely to go on; *watch* learns of it."""
+        transfer, now = slot.transfer, self._loop.time()
+        size = self._program.prospect.size(slot.variant, slot.segment)
+        if transfer is None or transfer.answered is None or not transfer.received or now < transfer.answered + SOON:
+            return max(self._program.choice.seconds_for(size) or 0.0, now - since)
+        watch.look(transfer.received, now - transfer.answered)
+        missing = transfer.missing
+        missing = max(size - transfer.received, 0) if missing is None else missing
+        return 8 * missing / math.exp(watch.level)
 
     def _give_up(self, slot: Slot, variant: int) -> bool:
         """Let *variant* take the place of *slot*, whose download goes badly."""

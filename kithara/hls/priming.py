@@ -11,6 +11,19 @@ from .slots import Shelf
 PRIMED = 1.0
 """Seconds of a variant after which no decoder remembers where it began."""
 
+SHARE = 0.25
+"""Of what is there to be heard meanwhile, the most that fetching what primes a decoder may take."""
+
+SOON = 0.3
+"""Seconds that it may take in any case: less than a player holds decoded."""
+
+
+def is_worth(seconds: float, ahead: float) -> bool:
+    """Whether a decoder may be primed with what comes in *seconds*, while *ahead* seconds are there to be heard: a
+    change without a step is nothing against one without a gap.
+    """
+    return seconds <= max(SHARE * ahead, SOON)
+
 
 class Primers:
     """Which segment comes along with the first one of another variant. Used under the engine's lock.

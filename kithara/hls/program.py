@@ -15,7 +15,7 @@ from .catalogue import Catalogue
 from .choice import Choice, Mode
 from .events import VariantApplied, VariantDecided
 from .ladder import HlsVariant
-from .priming import Primers
+from .priming import Primers, is_worth
 from .prospect import SIGHT, Prospect
 from .slots import Shelf, Slot, State, instead
 
@@ -134,8 +134,8 @@ class Program:
         for place, (last, slot) in enumerate(itertools.pairwise(self.chain), 1):
             if slot.variant == variant and slot.index == index and last.variant != variant:
                 self._primers.learn(last.variant, variant)
-                if slot.before is None and not slot.excluded:
-                    if slot.state is State.DONE and self._next_of(last) != variant:
+                if slot.before is None and not (slot.excluded or slot.unprimed):
+                    if slot.state is State.DONE and self._is_held_instead(last, variant):
                         del self.chain[place:]
                         raise Interrupted("the variant before goes on; ask for the next segment again")
                     slot.before = self._primer(last.variant, slot, last.stop)
@@ -144,14 +144,31 @@ class Program:
                 return slot.before
         return None
 
-    def _next_of(self, last: Slot) -> int:
-        """The variant to be heard behind *last*, as things are now."""
-        return self._chosen(last.variant, last.index + 1, last.stop, self.loaded())
+    def _is_held_instead(self, last: Slot, variant: int) -> bool:
+        """Whether another than *variant* is to be heard behind *last*, as things are now, and the cache has that."""
+        chosen = self._chosen(last.variant, last.index + 1, last.stop, self.loaded())
+        timeline = self._catalogue.timelines[chosen]
+        index = last.index + 1 if chosen == last.variant else timeline.boundary_near(last.stop)
+        return chosen != variant and index < len(timeline) and self._shelf.holds(timeline, chosen, index)
 
     def _primer(self, last: int, slot: Slot, stop: float) -> Slot | None:
         """The slot that primes a decoder for *slot*, heard behind variant *last* from *stop* seconds on, if needed."""
         place = self._primers.place(last, slot.variant, slot.index, stop)
-        return None if place is None else self.make(slot.variant, place)
+        if place is None:
+            return None
+        timeline = self._catalogue.timelines[slot.variant]
+        if not self._shelf.holds(timeline, slot.variant, place):
+            seconds = self.choice.seconds_for(self.prospect.size(slot.variant, timeline.segment(place)))
+            if seconds is not None and not is_worth(seconds, self.ahead(stop)):
+                slot.unprimed = True
+                return None
+        return self.make(slot.variant, place)
+
+    def primed_by(self, slot: Slot) -> Slot | None:
+        """The slot to be heard whose decoder *slot* primes, and does nothing else; None where there is none."""
+        if self.sharing(slot) is not None:
+            return None
+        return next((other for other in self.chain if other.before is slot), None)
 
     def set_mode(self, mode: Mode) -> None:
         """Play by *mode* behind the segment that the listener has."""

@@ -60,10 +60,10 @@ class Prospect:
                 elif number or place is None or place >= len(timeline):
                     there = timeline.segment(timeline.boundary_near(stop))
                     share = segment.duration / there.duration if there.duration else 1.0
-                    row.append(round(self._size(variant, there) * share))
+                    row.append(round(self.size(variant, there) * share))
                 else:
                     share = self.weight(variant, place, stop, duration)
-                    row.append(round(self._size(variant, timeline.segment(place)) * share))
+                    row.append(round(self.size(variant, timeline.segment(place)) * share))
             rows.append(row)
             stop += segment.duration
         return rows or None
@@ -77,7 +77,8 @@ class Prospect:
         alike = max(gains) - min(gains) <= ALIKE * max(gains)
         return 1.0 if alike else weight(_gain(lists[variant], index, stop), duration)
 
-    def _size(self, variant: int, segment: MediaSegment) -> int:
+    def size(self, variant: int, segment: MediaSegment) -> int:
+        """Bytes of *segment* of *variant*: by its range where it has one, else by bandwidth."""
         start, stop = segment.byterange or (0, self.typical(variant, segment.duration))
         return stop - start
 

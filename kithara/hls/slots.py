@@ -49,6 +49,7 @@ class Slot:
         ticket: The decision that put it here, where the variant changed.
         second: Its bytes were asked for once before, and were no good.
         before: The slot of the segment before it in its variant, where that is to prime a new decoder.
+        unprimed: Nothing is to, since it would not come in time.
         since: Second from which it is asked for, should that lie before its own start: where what is heard before it
             ends, or what it stands in for begins.
         heard: Second from which it is heard, should that lie behind its own start: where what is heard before it ends,
@@ -71,6 +72,7 @@ class Slot:
     ticket: int | None = None
     second: bool = False
     before: Slot | None = None
+    unprimed: bool = False
     since: float = math.inf
     heard: float = -math.inf
     sought: bool = False

@@ -4,6 +4,13 @@ import pytest
 from support.faultserver import FaultServer
 
 from kithara.assets import AssetStore
+from kithara.hls import priming
+
+
+@pytest.fixture(autouse=True)
+def time_to_prime(monkeypatch):
+    """However slow this machine is, what primes a decoder comes soon enough."""
+    monkeypatch.setattr(priming, "SOON", 60.0)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from support.waiting import eventually
 
 import kithara
 from kithara.decode import segments
+from kithara.hls import SegmentLoaded, VariantApplied, priming
+from kithara.hls.slots import State
 from kithara.portal import portal
 
 pytestmark = pytest.mark.needs("nginx", "ffmpeg")
@@ -104,6 +106,49 @@ def test_what_was_learned_at_one_change_is_fetched_ahead_at_the_next(tmp_path):
         order = asked()
         assert order.index("/v2/seg002.m4s") < order.index("/v2/seg001.m4s")
         assert order.index("/v1/seg003.m4s") < order.index("/v1/seg004.m4s")
+
+
+def test_what_would_not_come_in_time_primes_no_decoder(server, monkeypatch):
+    session = session_of(server, None, variant=AAC)
+    monkeypatch.setattr(session._engine.program.choice, "seconds_for", lambda size: 1e6)
+    monkeypatch.setattr(priming, "SOON", 0.3)
+    heard = session.events()
+    pcm, place, rate = switched(session, AAC_48)
+    session.close()
+    assert 2 == round(place / rate / 4)
+    assert len(pcm) >= hlstrees.SECONDS * rate
+    told = [event for event in heard if getattr(event, "variant", None) == AAC_48]
+    (applied,) = (event.index for event in told if isinstance(event, VariantApplied))
+    assert applied == min(event.index for event in told if isinstance(event, SegmentLoaded))
+
+
+def test_what_primes_a_decoder_is_forgone_where_it_keeps_waiting(monkeypatch):
+    monkeypatch.setattr(priming, "SOON", 0.3)
+    slow = "location = /v2/seg001.m4s { limit_rate 500; }"
+    with Nginx(hlstrees.tree("tones").folder, slow) as server:
+        session = session_of(server, None, variant=AAC)
+        pcm, place, rate = switched(session, AAC_48)
+        assert 2 == round(place / rate / 4)
+        assert len(pcm) >= hlstrees.SECONDS * rate
+        session.close()
+        assert "/v2/seg001.m4s" in [logged.path for logged in server.requests()]
+
+
+def test_what_was_fetched_is_heard_though_another_would_be_chosen_by_now(server):
+    session = session_of(server, None, variant=AAC)
+    with kithara.Decoder(session.segment_source()) as decoder:
+        decoder.read(6 * decoder.spec.rate)
+        program = session._engine.program
+        first = [slot for slot in program.chain if slot.taken][-1]
+        decoder.set_variant(AAC_48)
+        eventually(lambda: any(slot.variant == AAC_48 and slot.state is State.DONE for slot in program.chain), 20.0)
+        with session._engine._lock:
+            after = program.following(first.variant, first.index, first.stop)
+            program._chosen = lambda *_: AAC
+            assert (AAC_48, first.index + 1) == (after.variant, after.index)
+            before = program.before(AAC_48, after.index)
+            assert (AAC_48, first.index) == (before.variant, before.index)
+    session.close()
 
 
 def test_seeks_around_a_change_give_the_samples_of_playing_through_it(server, store):
