@@ -282,7 +282,7 @@ class HttpClient:
             return None
         call = self._calls.to(url, "asking whether it has changed", headers=headers)
         pool = await self._pool()
-        with await pool.slots.take(priority):
+        with await _place(pool, call, priority):
             arrived = await arrive(pool, call, wanted)
             answer = arrived.answer
             if answer.status == 304:

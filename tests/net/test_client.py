@@ -26,7 +26,7 @@ from support.oracles import everything_said
 
 import kithara
 from kithara.errors import Closed, ConnectFailed, KitharaError, NetTimeout, PolicyDenied
-from kithara.net import HttpClient, HttpOptions
+from kithara.net import HttpClient, HttpOptions, Representation
 
 DATA = bytes(range(256)) * 64
 
@@ -157,8 +157,10 @@ async def test_waiting_for_a_place_counts_for_the_total_limit(server: FaultServe
     async with HttpClient(HttpOptions(connections=1, total=0.3, idle=20)) as client:
         async with client.stream(server.url(), 0, 5):
             _, error = await fetch_until_error(client, server.url(), 0, 5)
+            with pytest.raises(NetTimeout) as caught:
+                await client.revalidate(server.url(), Representation(total=10, etag='"a"'))
     assert isinstance(error, NetTimeout)
-    assert error.kind == "total"
+    assert ("total", "total") == (error.kind, caught.value.kind)
     assert len(server.requests) == 1
 
 
