@@ -288,7 +288,7 @@ class Delivery:
         """Let another variant stand in for *slot*, which is to be heard and failed; False where none can."""
         if slot not in self._program.chain:
             return False
-        other = await self._other(slot.variant, slot.excluded | {slot.variant})
+        other = await self._other(slot)
         if other is None:
             return False
         with self._lock:
@@ -343,17 +343,18 @@ class Delivery:
             slot.state = State.PENDING
         return True
 
-    async def _other(self, failed: int, tried: frozenset[int]) -> int | None:
-        """The best variant instead of *failed*, not *tried*, whose playlist can be had."""
+    async def _other(self, slot: Slot) -> int | None:
+        """The best variant that can stand in for *slot* and was not tried, whose playlist can be had."""
         choice = self._program.choice
         if choice.mode != "auto":
             return None
         with self._lock:
-            candidates = choice.instead_of(failed, self._loop.time(), tried)
+            candidates = choice.instead_of(slot.variant, self._loop.time(), slot.excluded | {slot.variant})
         for variant in candidates:
             await self._have(variant)
-            if variant in self._catalogue.timelines:
-                return variant
+            with self._lock:
+                if self._program.stand_in(slot, variant) is not None:
+                    return variant
         return None
 
 

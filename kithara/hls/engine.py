@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ..errors import Closed, KitharaError
@@ -22,7 +22,7 @@ from .documents import Documents
 from .events import SegmentGivenUp
 from .fetcher import Fetcher
 from .ladder import HlsVariant
-from .listings import LONG_PATIENCE, Listings
+from .listings import Listings
 from .live import follow
 from .local import LocalTree
 from .model import MasterPlaylist, MediaPlaylist
@@ -32,9 +32,6 @@ from .program import Program
 from .slots import InitSection, Shelf, Slot, State
 from .timeline import Timeline
 from .wish import Wish
-
-WISH = 1.0
-"""Seconds that a wish for another variant may hold up the bytes of the next segment."""
 
 TYPICAL = 6.0
 """Seconds of a segment, as long as no playlist has told."""
@@ -86,8 +83,14 @@ class Engine:
         self._options = options
         self._publish = publish
         self._active: list[Slot] = []
-        self._wish = Wish(options.variant)
-        self._listings = Listings(self.catalogue, self._blame)
+        self._wish = Wish(
+            options.variant,
+            self.catalogue,
+            lock=self._lock,
+            play=lambda mode: self.program.set_mode(mode),
+            failed=lambda variant, error: publish(SegmentGivenUp(index=-1, variant=variant, error=error)),
+        )
+        self._listings = Listings(self.catalogue, self._blame, self._lock)
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
         self._closed = False
@@ -124,7 +127,7 @@ class Engine:
             self._shelf,
             self._publish,
             lock=self._lock,
-            have=self._have,
+            have=lambda variant: self._listings.have_one(self.program, variant),
             is_read=self._parts.reads,
         )
         self._tasks.append(self._loop.create_task(self._run()))
@@ -134,8 +137,7 @@ class Engine:
     async def close(self) -> None:
         """Stop fetching; whoever waits for a byte that is not here gets `Cancelled`."""
         self._closed = True
-        with self._lock:
-            self._wish.settle()
+        self._wish.settle()
         await self._fetcher.close()
         inits = list(self._shelf.inits.values())
         tasks: list[asyncio.Task[Any] | None] = [*self._tasks, *self._errands, *self._listings.tasks]
@@ -268,44 +270,24 @@ class Engine:
             raise ValueError(f"variant {mode} of {len(self.variants)}")
         with self._lock:
             self._check()
-            if mode == "auto" or mode in self.catalogue.timelines:
-                self._wish.mode = mode
-                self._wish.settle()
-                self.program.set_mode(mode)
-            else:
-                number = self._wish.begin(mode)
-                self._loop.call_soon_threadsafe(self._load_wished, mode, number)
+            number = self._wish.begin(mode)
+        if number is not None:
+            self._loop.call_soon_threadsafe(self._fulfil, number)
         self._call()
 
     def _check(self) -> None:
         if self._closed:
             raise Closed("the session is closed")
 
-    def _load_wished(self, variant: int, number: int) -> None:
+    def _fulfil(self, number: int) -> None:
         if not self._closed:
-            self._loop.call_later(WISH, self._settle, number)
-            self._send(self._load_then_apply(variant, number))
+            errand = self._loop.create_task(self._wish.fulfil(number))
+            self._errands.add(errand)
+            errand.add_done_callback(self._fulfilled)
 
-    async def _load_then_apply(self, variant: int, number: int) -> None:
-        try:
-            await self.catalogue.load(variant)
-        except KitharaError as exc:
-            self._publish(SegmentGivenUp(index=-1, variant=variant, error=exc))
-        else:
-            self._apply(variant)
-        finally:
-            self._settle(number)
-            self._wake.set()
-
-    def _apply(self, variant: int) -> None:
-        """Play *variant*, whose playlist is here, if it is still what the listener wants."""
-        with self._lock:
-            if self._wish.mode == variant:
-                self.program.set_mode(variant)
-
-    def _settle(self, number: int) -> None:
-        with self._lock:
-            self._wish.settle(number)
+    def _fulfilled(self, errand: asyncio.Task[None]) -> None:
+        self._errands.discard(errand)
+        self._wake.set()
 
     async def ready(self) -> None:
         """Wait until the playlist of the variant that is to come next is here.
@@ -314,11 +296,10 @@ class Engine:
         """
         mode = self._wish.mode
         if mode != "auto":
-            await self.catalogue.load(mode)
-            self._apply(mode)
+            await self._wish.have(mode)
             return
         if (tail := self.program.tail) is not None:
-            await self._prepare(tail)
+            await self._listings.prepare(self.program, tail)
 
     # ── live ─────────────────────────────────────────────────────────────────────────────────
 
@@ -336,11 +317,6 @@ class Engine:
         self._wake.set()
 
     # ── fetching ─────────────────────────────────────────────────────────────────────────────
-
-    def _send(self, errand: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(errand)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
 
     def _call(self) -> None:
         if not self._closed:
@@ -389,34 +365,9 @@ class Engine:
             tail = self.program.tail if room else None
             if tail is None:
                 return self._parts.extend()
-        await self._prepare(tail)
+        await self._listings.prepare(self.program, tail)
         with self._lock:
             return self.program.extend(tail) or self._parts.extend()
-
-    async def _prepare(self, tail: Slot) -> None:
-        """Have the playlists that deciding what comes behind *tail* takes: of the best variant; at a gap, of all.
-
-        Not at any price: while one keeps silent, the music goes on in those that are here.
-        """
-        with self._lock:
-            wished = self.program.wish(tail)
-            others = self.program.choice.available(self._loop.time()) if self.program.is_before_gap(tail) else []
-        if not self.program.is_loaded(wished):
-            await self._listings.have([wished])
-        if others := [variant for variant in others if not self.program.is_loaded(variant)]:
-            await self._listings.have(others, LONG_PATIENCE)
-
-    def _load_ahead(self) -> None:
-        """Begin to load the playlist of the variant that would be best now."""
-        with self._lock:
-            tail = self.program.tail
-            wished = None if tail is None else self.program.wish(tail)
-        if wished is not None and not self.program.is_loaded(wished):
-            self._listings.begin(wished)
-
-    async def _have(self, variant: int) -> None:
-        if not self.program.is_loaded(variant):
-            await self._listings.have([variant], LONG_PATIENCE)
 
     def _blame(self, variant: int, error: KitharaError) -> None:
         """The playlist of *variant* cannot be had, because of *error*: leave the variant alone for a while."""
@@ -428,7 +379,7 @@ class Engine:
         """Fetch *slot* to its end, whatever that is."""
         try:
             if await self._delivery.bring(slot):
-                self._load_ahead()
+                self._listings.load_ahead(self.program)
         finally:
             self._active.remove(slot)
             slot.task = None

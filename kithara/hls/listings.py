@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import KitharaError
 from .catalogue import Catalogue
+from .program import Program
+from .slots import Slot
 from .timeline import Timeline
 
 PATIENCE = 1.0
@@ -21,11 +24,15 @@ class Listings:
 
     Args:
         failed: Called with a variant whose playlist cannot be had, and why.
+        lock: Under which programs are used.
     """
 
-    def __init__(self, catalogue: Catalogue, failed: Callable[[int, KitharaError], None]) -> None:
+    def __init__(
+        self, catalogue: Catalogue, failed: Callable[[int, KitharaError], None], lock: threading.RLock
+    ) -> None:
         self._catalogue = catalogue
         self._failed = failed
+        self._lock = lock
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[int, tuple[float, asyncio.Task[None]]] = {}
 
@@ -52,6 +59,32 @@ class Listings:
         if asked:
             until = max(begun for begun, _ in asked) + patience
             await asyncio.wait([task for _, task in asked], timeout=max(until - self._loop.time(), 0.0))
+
+    async def prepare(self, program: Program, tail: Slot) -> None:
+        """Have the playlists that deciding what comes behind *tail* takes: of the best variant; at a gap, of all.
+
+        Not at any price: while one keeps silent, the music goes on in those that are here.
+        """
+        with self._lock:
+            wished = program.wish(tail)
+            others = program.choice.available(self._loop.time()) if program.is_before_gap(tail) else []
+        if not program.is_loaded(wished):
+            await self.have([wished])
+        if others := [variant for variant in others if not program.is_loaded(variant)]:
+            await self.have(others, LONG_PATIENCE)
+
+    def load_ahead(self, program: Program) -> None:
+        """Begin to load the playlist of the variant that would be best now."""
+        with self._lock:
+            tail = program.tail
+            wished = None if tail is None else program.wish(tail)
+        if wished is not None and not program.is_loaded(wished):
+            self.begin(wished)
+
+    async def have_one(self, program: Program, variant: int) -> None:
+        """Have the playlist of *variant*, without which nothing goes on, if it comes in time."""
+        if not program.is_loaded(variant):
+            await self.have([variant], LONG_PATIENCE)
 
     async def _load(self, variant: int) -> None:
         try:

@@ -6,17 +6,18 @@ Everything here is looked at and changed under the engine's lock; nothing waits,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from .._core.memory_resource import MemoryResource
 from ..errors import Interrupted, KitharaError
 from .catalogue import Catalogue
 from .choice import Choice, Mode
+from .course import Course
 from .events import VariantApplied, VariantDecided
 from .ladder import HlsVariant
 from .priming import Primers, is_worth
-from .prospect import SIGHT, Prospect
+from .prospect import Prospect
 from .slots import Shelf, Slot, State, instead
 
 BEHIND = 1.0
@@ -62,6 +63,7 @@ class Program:
         self._clock = clock
         self._is_read = is_read
         self._primers = Primers(variants, catalogue, shelf, exact=exact)
+        self._course = Course(catalogue, choice, self.prospect, self._primers)
         self._tickets = itertools.count(1)
         self._heard: int | None = None  # the variant that the listener was given last
 
@@ -146,10 +148,8 @@ class Program:
 
     def _is_held_instead(self, last: Slot, variant: int) -> bool:
         """Whether another than *variant* is to be heard behind *last*, as things are now, and the cache has that."""
-        chosen = self._chosen(last.variant, last.index + 1, last.stop, self.loaded())
-        timeline = self._catalogue.timelines[chosen]
-        index = last.index + 1 if chosen == last.variant else timeline.boundary_near(last.stop)
-        return chosen != variant and index < len(timeline) and self._shelf.holds(timeline, chosen, index)
+        place = self._course.behind(last.variant, last.index, last.stop, self.loaded(), self.ahead(last.stop))
+        return place is not None and place[0] != variant and self.prospect.holds(*place)
 
     def _primer(self, last: int, slot: Slot, stop: float) -> Slot | None:
         """The slot that primes a decoder for *slot*, heard behind variant *last* from *stop* seconds on, if needed."""
@@ -187,7 +187,7 @@ class Program:
     @property
     def variant(self) -> int:
         """The variant of the last slot, or the one to begin with."""
-        return self.chain[-1].variant if self.chain else self._first_of(self.loaded())
+        return self.chain[-1].variant if self.chain else self._course.first(self.loaded(), self._clock())
 
     def offers(self, seconds: float) -> bool:
         """Whether there is, or may come, something to be heard at *seconds*."""
@@ -206,7 +206,9 @@ class Program:
     def wish(self, tail: Slot) -> int:
         """The variant that would be best behind *tail*, its playlist here or not."""
         allowed = self.choice.available(self._clock())
-        return self._chosen(tail.variant, tail.index + 1, tail.stop, allowed) if allowed else tail.variant
+        if not allowed:
+            return tail.variant
+        return self._course.chosen(tail.variant, tail.index + 1, tail.stop, allowed, self.ahead(tail.stop))
 
     def is_before_gap(self, tail: Slot) -> bool:
         """Whether what comes behind *tail* in its own list is a gap."""
@@ -262,15 +264,17 @@ class Program:
         """The slot to be heard that has the store of *slot*, or is it."""
         return next((other for other in self.chain if other.store is slot.store), None)
 
+    def stand_in(self, slot: Slot, variant: int) -> int | None:
+        """Which segment of *variant* could be heard instead of *slot*; None where none could."""
+        return self._course.instead(variant, max(slot.start, slot.heard), sought=slot.sought)
+
     def replace(self, slot: Slot, variant: int, reason: str, error: KitharaError | None = None) -> bool:
         """Put a slot of *variant* where *slot* is, which failed with *error*. False when that cannot be."""
-        if slot not in self.chain or variant not in self._catalogue.timelines:
+        index = self.stand_in(slot, variant)
+        if slot not in self.chain or index is None:
             return False
-        timeline, heard = self._catalogue.timelines[variant], max(slot.start, slot.heard)
-        # Not from where it begins: what lies before that was heard already, and would be no gain.
-        index = timeline.index_at(heard) if slot.sought else timeline.boundary_near(heard)
         new = self._with_ticket(self.make(variant, index), slot.variant, reason)
-        new.since, new.heard, new.sought = min(slot.start, slot.since), heard, slot.sought
+        new.since, new.heard, new.sought = min(slot.start, slot.since), max(slot.start, slot.heard), slot.sought
         new.instead = slot.instead | ({slot.place} if slot.taken else frozenset())
         new.excluded = slot.excluded | {slot.variant}
         self._put(slot, new, error)
@@ -281,9 +285,11 @@ class Program:
         of it; else False.
         """
         timeline = self._catalogue.timelines[slot.variant]
-        if slot not in self.chain or not slot.index < timeline.window < len(timeline):
+        offered = range(timeline.window, len(timeline))
+        first = next((index for index in offered if not timeline.segment(index).gap), None)
+        if slot not in self.chain or slot.index >= timeline.window or first is None:
             return False
-        new = self.make(slot.variant, timeline.window)
+        new = self.make(slot.variant, first)
         new.since = min(slot.start, slot.since)
         self._put(slot, new, error)
         return True
@@ -347,66 +353,32 @@ class Program:
 
     def _within_window(self, seconds: float) -> float:
         """*seconds*, moved to what a live presentation offers: its live point to begin with, its window later."""
-        timeline = self._catalogue.timelines[self._first_of(self.loaded())]
+        timeline = self._catalogue.timelines[self._course.first(self.loaded(), self._clock())]
         if timeline.playlist.ended:
             return max(0.0, seconds)
         if self.epoch == 0 and seconds <= 0:
             return timeline.beginning
         return min(max(seconds, timeline.starts[timeline.window]), timeline.starts[-1])
 
-    def _first_of(self, allowed: list[int]) -> int:
-        first = self.choice.first(self._clock())
-        return first if first in allowed else allowed[0]
-
     def _slot_at(self, seconds: float, last: int | None) -> Slot | None:
         """A slot for *seconds*, of the best variant whose playlist is here: nothing is buffered there."""
-        allowed = self.loaded()
-        places = {index: self._catalogue.timelines[index].index_at(seconds) for index in allowed}
-        held = self.choice.best_held(self.prospect.held(places))
-        if held is not None:
-            variant = held
-        elif last is None or not self.choice.controller.estimator.count:
-            variant = self._first_of(allowed)
-        else:
-            here = self._catalogue.timelines[last].index_at(seconds)
-            variant = self._advised(last, here, seconds, allowed, places, 0.0)
-        timeline = self._catalogue.timelines[variant]
-        if seconds >= timeline.stop and timeline.playlist.ended:
+        place = self._course.at(seconds, last, self.loaded(), self._clock())
+        if place is None:
             return None
-        variant, index = self._around_gaps(variant, timeline.index_at(seconds), seconds, allowed)
-        if index >= len(self._catalogue.timelines[variant]):
-            return None
-        slot = self._with_ticket(self.make(variant, index), last, "start")
+        slot = self._with_ticket(self.make(*place), last, "start")
         slot.heard, slot.sought = seconds, True
         return slot
 
     def _next_slot(self, variant: int, index: int, stop: float) -> Slot | None:
         """The slot behind segment *index* of *variant*, decided now among the playlists that are here."""
-        if index + 1 >= len(self._catalogue.timelines[variant]):
-            return None
-        allowed = self.loaded()
-        chosen = self._chosen(variant, index + 1, stop, allowed)
-        place = index + 1 if chosen == variant else self._catalogue.timelines[chosen].boundary_near(stop)
-        chosen, place = self._around_gaps(chosen, place, stop, allowed)
-        if place >= len(self._catalogue.timelines[chosen]):
+        place = self._course.behind(variant, index, stop, self.loaded(), self.ahead(stop))
+        if place is None:
             return None
         reason = "throughput" if self.choice.mode == "auto" else "manual"
-        slot = self._with_ticket(self.make(chosen, place), variant, reason)
+        slot = self._with_ticket(self.make(*place), variant, reason)
         slot.since = slot.heard = stop
         slot.before = self._primer(variant, slot, stop)
         return slot
-
-    def _around_gaps(self, variant: int, index: int, stop: float, allowed: list[int]) -> tuple[int, int]:
-        """Another variant where this one has a gap; past the gap where all have one."""
-        timelines = self._catalogue.timelines
-        while index < len(timelines[variant]) and timelines[variant].segment(index).gap:
-            for other in allowed:
-                place = timelines[other].boundary_near(stop)
-                if not timelines[other].segment(place).gap:
-                    return other, place
-            stop += timelines[variant].segment(index).duration
-            index += 1
-        return variant, index
 
     def _awaited(self, variant: int, index: int, stop: float, last: Slot | None) -> Slot:
         """A slot for the segment that a live list is to bring next. Raises what ended the list."""
@@ -420,37 +392,6 @@ class Program:
         init = None if last is None else last.init
         media = None if last is None else last.media
         return Slot(variant, index + 1, stop, segment, None, store, init, media, state=State.AWAITED)
-
-    def _chosen(self, last: int, index: int, stop: float, allowed: list[int]) -> int:
-        """The best of *allowed* to go on with as segment *index* of *last*, at *stop* seconds: what the cache has
-        is not fetched again in another variant, and nothing is fetched only to leave for one that it has.
-        """
-        timelines = self._catalogue.timelines
-        places = {
-            other: index if other == last else timelines[other].boundary_near(stop)
-            for other in allowed
-            if other in timelines
-        }
-        held = self.prospect.held(places)
-        if last in held:
-            held = [other for other in held if not self._primers.lacks(last, other, places[other], stop)]
-        best = self.choice.best_held(held)
-        return self._advised(last, index, stop, allowed, places, self.ahead(stop)) if best is None else best
-
-    def _advised(
-        self, last: int, index: int, stop: float, allowed: list[int], places: Mapping[int, int], buffer: float
-    ) -> int:
-        playlist = self._catalogue.timelines[last].playlist
-        count = len(playlist.segments) if playlist.ended else None
-        coming = playlist.segments[index : index + SIGHT]
-        return self.choice.best(
-            buffer,
-            last=last,
-            index=index,
-            count=count,
-            allowed=allowed,
-            next_sizes=self.prospect.sizes(coming, places, stop, self.choice.duration),
-        )
 
     def _with_ticket(self, slot: Slot, last: int | None, reason: str) -> Slot:
         if slot.variant != last:

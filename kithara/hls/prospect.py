@@ -30,12 +30,12 @@ class Prospect:
         """Of several variants those of which the segment in *places* is in the cache."""
         if len(places) < 2:
             return []
-        timelines = self._catalogue.timelines
-        return [
-            variant
-            for variant, index in places.items()
-            if index < len(timelines[variant]) and self._shelf.holds(timelines[variant], variant, index)
-        ]
+        return [variant for variant, index in places.items() if self.holds(variant, index)]
+
+    def holds(self, variant: int, index: int) -> bool:
+        """Whether the cache has segment *index* of *variant*."""
+        timeline = self._catalogue.timelines[variant]
+        return index < len(timeline) and self._shelf.holds(timeline, variant, index)
 
     def typical(self, variant: int, seconds: float) -> int:
         """Bytes that *seconds* of *variant* have by its bandwidth."""

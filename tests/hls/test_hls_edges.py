@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from support import hlstrees
 from support.faultserver import FaultServer, head
-from support.hlsorigin import IV, KEY, encrypted
+from support.hlsorigin import COUNT, IV, KEY, Origin, encrypted, options, played
 from support.hlssession import opened
 from support.waiting import eventually
 
 import kithara
+from kithara.abr import AbrOptions
 from kithara.decode.view import ByteView
-from kithara.hls import parse_playlist
+from kithara.errors import HttpStatus
+from kithara.hls import HlsSource, parse_playlist
 from kithara.hls.timeline import Timeline
 
 EMPTY = (24).to_bytes(4, "big") + b"styp" + b"msdh" + bytes(4) + b"msdhmsix"
@@ -192,3 +194,81 @@ def test_silence_stands_for_a_gap_that_a_presentation_begins_with(broadcast):
             decoder.seek(place)
             assert np.array_equal(expected[place : place + 2000], decoder.read(2000)), place
     session.close()
+
+
+# ── lists of one programme that are not alike ─────────────────────────────────────────────────
+
+
+def rewrite(origin, variant, change):
+    """Let the list of *variant* be what *change* makes of it."""
+    path = f"/v{variant}.m3u8"
+    origin.server.serve(path, change(origin.server._scripts[path][0][0].data))
+
+
+def without_last(listing):
+    lines = listing.split(b"\n")
+    last = max(at for at, line in enumerate(lines) if line.startswith(b"#EXTINF"))
+    return b"\n".join(lines[:last] + lines[last + 2 :])
+
+
+@pytest.fixture
+def server():
+    with FaultServer() as server:
+        yield server
+
+
+async def test_a_variant_that_ends_before_is_not_changed_to_at_the_end(server, store):
+    origin = Origin(server)
+    rewrite(origin, 1, without_last)
+    async with HlsSource.open(origin.url, options(variant=1), store) as session:
+        assert COUNT - 1 == len(await played(session))  # so that all of it is cheaper
+    async with HlsSource.open(origin.url, options(variant=0, look_ahead=0.1), store) as session:
+        session.as_file(variant=1).close()  # so that its list is here
+        heard = []
+        async for segment in session.segments():
+            heard.append((segment.index, segment.variant))
+            if segment.index == COUNT - 2:
+                session.set_variant("auto")
+    assert [(index, 0) for index in range(COUNT)] == heard
+
+
+async def test_a_variant_that_ends_before_does_not_stand_in_at_the_end(server):
+    origin = Origin(server)
+    rewrite(origin, 1, without_last)
+    origin.refuse(f"/0-{COUNT - 1}.ts", 404)
+    async with HlsSource.open(origin.url, options(abr=AbrOptions(max_bandwidth=1)), None) as session:
+        heard = []
+        with pytest.raises(HttpStatus):
+            await played(session, heard)
+    assert list(range(COUNT - 1)) == [index for index, _, _ in heard]
+    assert 0 == origin.asked(f"/1-{COUNT - 2}.ts")
+
+
+async def test_a_seek_behind_the_end_of_one_list_is_heard_from_the_other(server, store):
+    origin = Origin(server)
+    rewrite(origin, 0, without_last)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        await played(session)
+    async with HlsSource.open(origin.url, options(variant=1, look_ahead=0.1), store) as session:
+        session.as_file(variant=0).close()
+        segments = session.segments()
+        await anext(segments)
+        session.set_variant("auto")
+        await session.seek(2.0 * COUNT - 1)
+        segment = await anext(segments)
+        assert (COUNT - 1, 1) == (segment.index, segment.variant)
+        await segments.aclose()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+async def test_a_gap_does_not_stand_in_for_what_is_lost(server, count):
+    origin = Origin(server, rates=(64_000, 128_000, 256_000)[:count])
+    rewrite(origin, 1, lambda listing: listing.replace(b"1-2.ts", b"#EXT-X-GAP\n1-2.ts"))
+    origin.refuse("/0-2.ts", 404)
+    async with HlsSource.open(origin.url, options(abr=AbrOptions(max_bandwidth=1)), None) as session:
+        if count == 2:
+            with pytest.raises(HttpStatus):
+                await played(session)
+        else:
+            assert [0, 0, 2, 0, 0, 0] == [variant for _, variant, _ in await played(session)]
+    assert 0 == origin.asked("/1-2.ts")

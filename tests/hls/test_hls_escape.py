@@ -9,7 +9,7 @@ from support import hlstrees
 from support.faultserver import finish, head, send, stall
 from support.hlsorigin import COUNT, RATES, Origin, encrypted, options, packet, played
 from support.hlssession import opened
-from support.waiting import Background, eventually
+from support.waiting import Background, eventually, held_up
 
 import kithara
 from kithara.abr import AbrOptions
@@ -197,15 +197,7 @@ async def test_leaving_while_a_torn_segment_is_begun_anew_leaves_no_file(server,
     origin = Origin(server, keyed=True)
     body = encrypted(packet(0, 1, RATES[0]))
     server.serve("/0-1.ts", body[:-16] + bytes(16))
-    begun, leaving = threading.Event(), threading.Event()
-    reopen = Shelf.reopen
-
-    def slowly(self, slot):
-        begun.set()
-        assert leaving.wait(30)
-        return reopen(self, slot)
-
-    monkeypatch.setattr(Shelf, "reopen", slowly)
+    begun, leaving = held_up(monkeypatch, Shelf, "reopen")
     async with HlsSource.open(origin.url, options(variant=0), store) as session:
         listener = session.segments()
         await anext(listener)

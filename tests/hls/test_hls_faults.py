@@ -2,14 +2,13 @@
 
 import asyncio
 import gzip
-import threading
 import zlib
 from itertools import pairwise
 
 import pytest
 from support.faultserver import finish, head, send
 from support.hlsorigin import COUNT, KEY, RATES, Origin, encrypted, options, packet, played
-from support.waiting import eventually
+from support.waiting import eventually, held_up
 
 from kithara._core.memory_resource import MemoryResource
 from kithara.abr import AbrOptions
@@ -227,15 +226,7 @@ async def test_who_takes_a_segment_while_it_is_thrown_away_gets_the_one_that_is_
     server._scripts["/0-1.ts"] = []
     for body in (good[:-16] + bytes(16), good):
         server.on("/0-1.ts", head(200, {"Content-Length": len(body)}), send(body))
-    thrown, taken = threading.Event(), threading.Event()
-    reopen = Shelf.reopen
-
-    def slowly(self, slot):
-        thrown.set()
-        assert taken.wait(30)
-        return reopen(self, slot)
-
-    monkeypatch.setattr(Shelf, "reopen", slowly)
+    thrown, taken = held_up(monkeypatch, Shelf, "reopen")
     async with HlsSource.open(origin.url, options(variant=0), store) as session:
         listener = session.segments()
         await anext(listener)

@@ -27,6 +27,7 @@ class Station:
         self.server, self.first, self.last, self.kind, self.step, self.window = server, first, last, kind, step, window
         self.asked = []
         self.frozen = None
+        self.gaps = set()
         self.url = server.url("/live.m3u8")
         server.on("/live.m3u8", self.answer)
         for number in range(first, first + last + window + 1):
@@ -38,7 +39,7 @@ class Station:
         lines = ["#EXTM3U", f"#EXT-X-TARGETDURATION:{DURATION}", f"#EXT-X-MEDIA-SEQUENCE:{start}"]
         lines += [f"#EXT-X-PLAYLIST-TYPE:{self.kind}"] if self.kind else []
         for number in range(start, stop):
-            lines += [f"#EXTINF:{DURATION},", f"{number}.ts"]
+            lines += [f"#EXTINF:{DURATION},", *(["#EXT-X-GAP"] if number in self.gaps else []), f"{number}.ts"]
         return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if turn >= self.last else []), ""])
 
     def answer(self, exchange):
@@ -193,6 +194,27 @@ async def test_who_paused_until_the_window_slid_away_goes_on_with_what_is_offere
     assert gone <= numbers[1]
     assert numbers[2] == numbers[1] + 1
     assert DURATION * (numbers[1] - numbers[0]) == pytest.approx(starts[1] - starts[0])
+
+
+async def test_who_finds_a_gap_where_the_window_begins_now_goes_on_behind_it(server):
+    station = Station(server, last=40)
+    gone = station.first + 6
+    station.gaps = {number for number in range(gone, gone + 60) if number % 3}
+    async with HlsSource.open(station.url, HlsOptions(look_ahead=0.1)) as session:
+        numbers = []
+        async for segment in session.segments():
+            buffer = bytearray(segment.store.length)
+            segment.store.read_at(0, buffer)
+            numbers.append(int(bytes(buffer).split(b"<")[1].split(b">")[0]))
+            if len(numbers) == 2:
+                break
+            for number in range(numbers[0] + 1, gone):
+                server._scripts[f"/{number}.ts"] = []
+                server.on(f"/{number}.ts", head(404, {"Content-Length": 0}))
+            assert await server.sees(lambda: len(station.asked) > 7)
+    assert gone < numbers[1]
+    assert 0 == numbers[1] % 3
+    assert not {f"/{number}.ts" for number in station.gaps} & {request.path for request in server.requests}
 
 
 async def test_a_segment_that_is_missing_inside_the_window_is_an_error(server):

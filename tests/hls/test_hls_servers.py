@@ -122,7 +122,7 @@ async def test_presentations_that_differ_by_a_declared_parameter_do_not_share_a_
 
 @pytest.mark.parametrize(("patience", "variant"), [(60.0, 1), (0.05, 0)], ids=["it comes", "it does not come in time"])
 def test_the_wish_for_a_variant_holds_up_the_bytes_and_never_the_question(server, monkeypatch, patience, variant):
-    monkeypatch.setattr("kithara.hls.engine.WISH", patience)
+    monkeypatch.setattr("kithara.hls.wish.WISH", patience)
     origin = Origin(server)
     lists = server._scripts["/v1.m3u8"][0]
     server._scripts["/v1.m3u8"] = []

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from support.tools import IN_CI
 
@@ -68,3 +68,17 @@ class Background:
         if self._error is not None:
             raise self._error
         return self._value
+
+
+def held_up(monkeypatch: Any, owner: type, name: str) -> tuple[threading.Event, threading.Event]:
+    """Let calls of method *name* of *owner* wait: the first event tells that one began, the second lets it go on."""
+    begun, go_on = threading.Event(), threading.Event()
+    method = getattr(owner, name)
+
+    def slowly(*args: object) -> object:
+        begun.set()
+        assert go_on.wait(30)
+        return method(*args)
+
+    monkeypatch.setattr(owner, name, slowly)
+    return begun, go_on
