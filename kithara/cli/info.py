@@ -13,10 +13,10 @@ from rich.table import Table
 import kithara
 
 from ..decode.load import measure
-from ..errors import redact_url
+from ..errors import KitharaError, redact_url
 from .access import Access, access_options, json_option
 from .completion import MEDIA
-from .console import clock, results_console, say_json, size, total
+from .console import clock, error_record, results_console, say_error, say_json, size, total
 
 COLUMNS = 64
 PEAK_BLOCK = 2048
@@ -28,16 +28,26 @@ HEIGHTS = "▁▂▃▄▅▆▇█"
 @click.option("--waveform", is_flag=True, help="Draw it, too, which takes decoding it all.")
 @access_options
 @json_option
-def info(urls: tuple[str, ...], waveform: bool, access: Access, as_json: bool) -> None:
+def info(urls: tuple[str, ...], waveform: bool, access: Access, as_json: bool) -> int:
     """Tell codec, container, length, gapless facts and tags of each URL (or file), reading as little as it takes."""
+    failed = False
     for url in urls:
-        record = describe(url, access, waveform=waveform)
+        try:
+            record = describe(url, access, waveform=waveform)
+        except KitharaError as error:
+            failed = True
+            if as_json:
+                say_json({"url": redact_url(url), "error": error_record(error)})
+            else:
+                say_error(error)
+            continue
         if as_json:
             say_json(record)
         else:
             console = results_console()
             console.print(escape(record["url"]), soft_wrap=True, style="bold")
             console.print(_table(record))
+    return 1 if failed else 0
 
 
 def describe(url: str, access: Access, *, waveform: bool = False) -> dict[str, Any]:
@@ -94,7 +104,8 @@ def _table(record: dict[str, Any]) -> Table:
         **{name: str(value) for name, value in record["tags"].items()},
     }
     if record["variants"] is None:
-        rows["size"] = f"{size(record['size'])}, {size(record['cached'])} in the cache ({record['status']})"
+        kept = f", {size(record['cached'])} in the cache ({record['status']})" if "://" in record["url"] else ""
+        rows["size"] = size(record["size"]) + kept
     else:
         rows["variants"] = ", ".join(f"{each['bandwidth'] / 1000:.0f} kbit/s" for each in record["variants"])
     if "waveform" in record:

@@ -324,6 +324,17 @@ def test_info_for_people_names_codec_length_and_size(run: Run, origin: Origin) -
     assert [] == [word for word in ("aac in mp4", "44100 Hz, 2 channels", "0:04.0", "KiB") if word not in out]
 
 
+def test_info_goes_on_behind_what_it_cannot_open(run: Run, origin: Origin) -> None:
+    urls = [origin.url(name) for name in ("song.flac", "none.flac", "late.m4a")]
+    code, out, errors = said(run("info", *urls))
+    assert (1, True, True) == (code, "flac in flac" in out, "aac in mp4" in out)
+    assert "404" in errors
+    done = run("info", "--json", *urls)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (1, urls) == (done.returncode, [record["url"] for record in records])
+    assert ["HttpStatus"] == [record["error"]["type"] for record in records if "error" in record]
+
+
 def test_info_draws_how_loud_it_is(run: Run, origin: Origin) -> None:
     fading = (np.linspace(0, 32767, 44100)[:, None] * np.ones((1, 2))).astype(np.int16)
     origin.serve("fading.flac", lyre.flac(fading))
