@@ -272,7 +272,8 @@ class MatroskaDemuxer(Demuxer):
         if self._cues is None:
             self._cues = []
             place = self._places.get(CUES)
-            if place is not None:
+            # Of an unknown length, whatever lies at the end comes last: reading on is no slower.
+            if place is not None and (self._view.length is not None or self._view.here(place, place + 12)):
                 head = self._view.get(place, 12)
                 element = element_at(head, 0)
                 if element is not None and element.id == CUES and 0 <= element.stop - element.start <= MAX_ELEMENT:

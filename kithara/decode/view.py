@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from .._core.reader import SyncReader
 from ..errors import Interrupted, SeekNotSupported
 
 __all__ = ["ByteView", "Feed"]
@@ -178,6 +179,8 @@ class ByteView:
 def _can_seek(reader: Any) -> bool:
     if not (callable(getattr(reader, "seek", None)) and callable(getattr(reader, "tell", None))):
         return False
+    if isinstance(reader, SyncReader):  # of a length that nobody has told yet, too: what came is kept
+        return reader.store.seekable
     seekable = getattr(reader, "seekable", None)
     return bool(seekable()) if callable(seekable) else True
 

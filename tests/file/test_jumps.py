@@ -6,10 +6,12 @@ import hashlib
 import random
 import threading
 
+import numpy as np
 import pytest
-from support.faultserver import Exchange, FaultServer, HangUp, head
+from support.faultserver import Exchange, FaultServer, HangUp, chunk, head, last_chunk, until
 
 import kithara
+from kithara.cli import lyre
 from kithara.events import Response
 
 DATA = random.Random(3).randbytes(1 << 20)
@@ -101,3 +103,22 @@ def test_a_digest_that_is_wrong_gives_no_end_to_who_jumps(server: FaultServer, s
         with kithara.open(server.url("/"), store=store, options=options) as second:
             with pytest.raises(kithara.CacheCorrupt):
                 second.read()
+
+
+def test_a_decoder_goes_back_in_a_body_whose_length_nobody_tells(store: kithara.AssetStore) -> None:
+    noise = np.random.default_rng(1).integers(-9000, 9000, (300_000, 2), "int16")
+    body = lyre.flac(noise)
+    with FaultServer() as server:
+        rest = (until("go"), chunk(body[400_000:]), last_chunk())
+        server.on("/a.flac", head(200, chunked=True), chunk(body[:400_000]), *rest)
+        with kithara.open(server.url("/a.flac"), store=store) as reader, kithara.Decoder(reader, "int16") as decoder:
+            assert reader.length is None
+            assert np.array_equal(noise[:60_000], decoder.read(60_000))
+            decoder.seek(100)
+            assert np.array_equal(noise[100:500], decoder.read(400))
+            server.open_gate("go")
+            decoder.seek(290_000)
+            assert np.array_equal(noise[290_000:], decoder.read())
+            decoder.seek(10_000)
+            assert np.array_equal(noise[10_000:20_000], decoder.read(10_000))
+        assert 1 == len(server.requests)
