@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import hashlib
 
 from .._core.resource import Resource
@@ -35,12 +36,12 @@ def held(resource: Resource) -> Representation:
 
 
 def validators(known: Representation) -> Validators:
-    """*known*, as a resource remembers it."""
+    """*known*, as a resource remembers it. An answer without a date is of now (RFC 9110 §6.6.1)."""
     return Validators(
         total=known.total,
         etag=known.etag,
         last_modified=known.last_modified,
-        date=known.date,
+        date=known.date or email.utils.formatdate(usegmt=True),
         content_type=known.content_type,
         unvalidated=known.if_range is None,
     )

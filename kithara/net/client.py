@@ -296,7 +296,7 @@ class HttpClient:
         same = known.etag is None or told.etag is not None or answer.status == 304
         if not same or known.conflict(told) is not None:
             return None
-        return replace(known, date=told.date or known.date)
+        return replace(known, date=told.date)
 
 
 def _made_again(options: HttpOptions, headers: Mapping[str, str], is_private: IsPrivate) -> HttpClient:

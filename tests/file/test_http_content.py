@@ -85,6 +85,16 @@ def test_what_has_not_changed_is_kept_after_one_question(case: Case) -> None:
     assert (asked.header("if-none-match"), asked.sent) == ('"v1"', 0)
 
 
+def test_what_was_fetched_just_now_is_not_asked_about_though_the_server_tells_no_date(case: Case) -> None:
+    case.server.serve(case.path, DATA)
+    case.play()
+    before = len(case.server.requests)
+    assert case.play(revalidate=3600).data == DATA
+    assert case.play(revalidate="always").data == DATA
+    assert case.play(revalidate=3600).data == DATA
+    assert 1 == len(case.server.requests) - before
+
+
 def test_what_has_changed_is_fetched_anew(case: Case) -> None:
     case.server.serve(case.path, DATA)
     case.play()
