@@ -223,9 +223,12 @@ class Documents:
         context = KeyContext(url=uri, playlist_url=playlist_url, iv=key.iv)
         try:
             processed = await asyncio.to_thread(self._key_processor, raw, context)
-            return await processed if inspect.isawaitable(processed) else processed
+            secret = await processed if inspect.isawaitable(processed) else processed
         except Exception as exc:
             raise KeyInvalid("the key processor failed", url=uri) from exc
+        if not isinstance(secret, (bytes, bytearray, memoryview)):
+            raise KeyInvalid(f"the key processor gave {type(secret).__name__} instead of bytes", url=uri)
+        return bytes(secret)
 
     async def _recall(self, name: str) -> bytes | None:
         if self._store is None:

@@ -115,6 +115,9 @@ class Fetcher:
             await transfer.run()
         except KitharaError as exc:
             await self._failed(section, exc)
+        except Exception as exc:
+            section.store.fail(exc)  # a mistake of ours must not leave readers waiting
+            raise
         finally:
             section.task = None
             self._changed()

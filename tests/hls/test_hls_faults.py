@@ -6,8 +6,10 @@ import zlib
 from itertools import pairwise
 
 import pytest
+from support import hlstrees
 from support.faultserver import finish, head, send
 from support.hlsorigin import COUNT, KEY, RATES, Origin, encrypted, options, packet, played
+from support.nginx import Nginx
 from support.waiting import eventually, held_up
 
 from kithara._core.memory_resource import MemoryResource
@@ -22,11 +24,13 @@ from kithara.errors import (
     Unsupported,
 )
 from kithara.hls import (
+    HlsOptions,
     HlsSource,
     SegmentGivenUp,
     SegmentLoaded,
     VariantApplied,
     VariantDecided,
+    fetcher,
 )
 from kithara.hls.slots import Shelf
 from kithara.hls.transfer import Transfer
@@ -163,6 +167,32 @@ async def test_a_key_of_another_length_is_asked_for_once_more(server, store):
     server.on("/k0", head(200, {"Content-Length": 16}), send(KEY))
     async with HlsSource.open(origin.url, options(variant=0), store) as session:
         assert [packet(0, n, RATES[0]) for n in range(COUNT)] == [data for _, _, data in await played(session)]
+
+
+JUNK = {"nothing": None, "text": "k" * 16, "too little": KEY[:5]}
+
+
+@pytest.mark.parametrize("given", JUNK.values(), ids=JUNK)
+async def test_what_a_key_processor_gives_instead_of_a_key_is_told(server, store, given):
+    origin = Origin(server, keyed=True)
+    wrong = options(variant=0, key_processor=lambda key, context: given)
+    async with HlsSource.open(origin.url, wrong, store) as session:
+        with pytest.raises(KeyInvalid):
+            await played(session)
+
+
+@pytest.mark.needs("nginx", "ffmpeg")
+async def test_a_mistake_while_an_init_section_is_fetched_is_told_to_who_waits_for_it(monkeypatch):
+    def broken(client, url, *details, **more):
+        if "init" in url:
+            raise RuntimeError("a mistake")
+        return Transfer(client, url, *details, **more)
+
+    with Nginx(hlstrees.tree("fmp4").folder) as nginx:
+        monkeypatch.setattr(fetcher, "Transfer", broken)
+        async with HlsSource.open(nginx.url("master.m3u8"), HlsOptions(variant=0)) as session:
+            with pytest.raises(RuntimeError, match="a mistake"):
+                await asyncio.wait_for(anext(session.segments()), 10.0)
 
 
 async def test_a_wrong_key_is_asked_for_once_more_and_nothing_is_kept(server, store, tmp_path):
