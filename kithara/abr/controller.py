@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .estimator import Estimator, Watch
 from .options import AbrOptions
-from .plan import OUTAGE_RATE, Plan
+from .plan import OUTAGE_RATE, Plan, segments_per_step
 
 _DRIFT = 0.35  # of ln(rate): how far the mean may move before the plan is made anew
 _ROUGHER = 0.4  # of ln(outages): likewise
@@ -23,7 +23,7 @@ _PATIENCE = 0.35  # of a long buffer: how long a slow download is watched before
 _PATIENCE_LIMITS = (0.15, 0.8)
 _LONG = 100.0  # seconds of buffer from which on it is long; less is watched over more closely
 _UNWATCHED = 3.0  # seconds of a download after which somebody who leaves any would have asked
-_MARGIN = 0.1  # of u: what giving up a download must gain
+_MARGIN = 1.0  # of u: what giving up a download must gain
 _COLLAPSE = 1.5  # of ln(rate): slower than forecast by this is an outage with the chance below, at first
 _OUTAGE = 0.4
 _OUTAGE_LIMIT = 12.0  # seconds after which it is a slow link
@@ -70,7 +70,7 @@ class Controller:
         if not (segment_duration > 0 and buffer_capacity > 0):
             raise ValueError("durations must be positive")
         self.options: AbrOptions = AbrOptions() if options is None else options
-        self.estimator: Estimator = Estimator(self.options)
+        self.estimator: Estimator = Estimator(self.options, 1 / segments_per_step(segment_duration))
         self._rates = rates
         self._duration = segment_duration
         self._capacity = buffer_capacity
@@ -147,9 +147,7 @@ class Controller:
         scores = self._plan.scores(
             buffer_seconds,
             last_variant,
-            self.estimator.forecast,
-            self.estimator.spread,
-            self.estimator.latency,
+            self.estimator.outlook(),
             self._sizes,
             self._left,
         )
@@ -211,9 +209,7 @@ class Controller:
         return self._plan.scores(
             buffer_level,
             self._last,
-            level,
-            self.estimator.spread,
-            self.estimator.latency,
+            self.estimator.outlook(level),
             self._sizes,
             self._left,
             staying=(variant, remaining),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kithara.abr import AbrOptions, Controller, Estimator, simulation_controller
-from kithara.abr.estimator import Watch, log_rate
+from kithara.abr.estimator import Outlook, Watch, log_rate
 from kithara.abr.plan import Plan
 
 RATES = (32_000, 64_000, 128_000, 192_000, 256_000, 320_000, 900_000)
@@ -322,10 +322,47 @@ def test_who_cannot_leave_a_download_finds_the_highest_variant_worth_less():
         plan = Plan(RATES, DURATION, 30.0, mean=13.5, latency=0.05, leaving=leaving)
         plan.sweep(1000)
         bits = DURATION * np.array(RATES)
-        return plan.scores(12.0, 6, 13.5, 0.36, 0.05, bits, 100)
+        return plan.scores(12.0, 6, Outlook(13.5, 13.5, 0.36, 0.05), bits, 100)
 
     able, unable = worth(True), worth(False)
     assert able[6] - able[0] > unable[6] - unable[0]
+
+
+def test_outages_are_expected_more_often_the_lower_the_level_is_beneath_its_mean():
+    plan = Plan(RATES, DURATION, 30.0, mean=13.5, latency=0.05)
+    pauses = [plan.chances(level, DURATION)[-2:].sum() for level in (14.5, 13.5, 12.5, 11.5)]
+    assert pauses == sorted(pauses)
+    assert 0.01 < pauses[1] < pauses[3] / 5
+
+
+def test_chances_come_to_one_on_the_worst_of_networks_too():
+    plan = Plan(RATES, DURATION, 30.0, mean=13.5, latency=0.05, outages=1000.0)
+    np.testing.assert_allclose(1, plan.chances(np.array([5.0, 13.5, 20.0]), DURATION).sum(axis=0))
+
+
+def test_of_short_segments_one_surprise_changes_the_forecast_of_the_next_more_than_what_lasts():
+    estimator = Estimator(AbrOptions(), 1 / 3)
+    for _ in range(20):
+        estimator.feed(100_000, 1.0, 0.05)
+    before = estimator.outlook()
+    estimator.feed(20_000, 1.0, 0.05)
+    after = estimator.outlook()
+    assert before.level == pytest.approx(before.lasting)
+    assert after.level < after.lasting < before.lasting
+    for _ in range(2):
+        estimator.feed(20_000, 1.0, 0.05)
+    assert after.lasting - math.log(160e3) > 1.5 * (estimator.outlook().lasting - math.log(160e3)) > 0
+
+
+def test_a_plan_of_short_segments_is_worth_no_less_than_one_of_long_segments():
+    def worth(duration):
+        plan = Plan(RATES, duration, 120.0, mean=13.0, latency=0.0)
+        plan.sweep(1 << 20)
+        left = 600 / duration
+        scores = plan.scores(60.0, 3, Outlook(13.0, 13.0, 0.36, 0.0), duration * np.array(RATES), int(left))
+        return scores.max() * duration
+
+    assert worth(6.0) <= worth(2.0) <= worth(1.0)
 
 
 def test_abandonment_can_be_switched_off():
