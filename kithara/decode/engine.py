@@ -74,14 +74,16 @@ class Engine(Pour):
     def _meet(self) -> None:
         """Decode the first frame: only then rate, channels and SBR are sure."""
         silent = 0
+        codec, track = self.codec, self.demuxer.track
         for frame in self.stream:
             if planes_of(frame):
+                codec.look(frame)
                 break
             silent += frame.samples
         else:
-            raise DecodeError(f"no audio could be decoded from this {self.demuxer.track.container} body")
-        codec, track = self.codec, self.demuxer.track
-        codec.look(frame)
+            if self.demuxer.end != 0 or codec.format < 0:
+                raise DecodeError(f"no audio could be decoded from this {track.container} body")
+            frame = RawFrame((b"",), 0, track.rate)  # a whole file of nothing, of which all is told
         rate, channels = codec.rate, codec.channels
         if not (1 <= rate <= 1_000_000 and 1 <= channels <= 64):
             raise DecodeError(f"{channels} channels at {rate} Hz make no sense")

@@ -268,12 +268,17 @@ class MatroskaDemuxer(Demuxer):
             return Landing(round(tick / 120) * 120)
         return Landing(round(tick / packet) * packet if packet else tick, exact)
 
+    def _place_of(self, element: int) -> int | None:
+        """Where *element* lies. Of a body of unknown length what lies at its end comes last: only once it is here."""
+        place = self._places.get(element)
+        there = place is not None and (self._view.length is not None or self._view.here(place, place + 12))
+        return place if there else None
+
     def _cue_points(self) -> list[Point]:
         if self._cues is None:
             self._cues = []
-            place = self._places.get(CUES)
-            # Of an unknown length, whatever lies at the end comes last: reading on is no slower.
-            if place is not None and (self._view.length is not None or self._view.here(place, place + 12)):
+            place = self._place_of(CUES)
+            if place is not None:
                 head = self._view.get(place, 12)
                 element = element_at(head, 0)
                 if element is not None and element.id == CUES and 0 <= element.stop - element.start <= MAX_ELEMENT:
@@ -315,7 +320,7 @@ class MatroskaDemuxer(Demuxer):
     def tags(self) -> tuple[tagging.Tags, tuple[tagging.Picture, ...]]:
         tags: tagging.Tags = {}
         tagging.put(tags, "title", self._title)
-        place = self._places.get(TAGS)
+        place = self._place_of(TAGS)
         head = b"" if place is None else self._view.get(place, 12)
         element = element_at(head, 0)
         if place is None or element is None or element.id != TAGS or element.stop - element.start > MAX_ELEMENT:

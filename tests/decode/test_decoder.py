@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import wave
 
 import numpy as np
 import pytest
@@ -259,3 +260,20 @@ def test_every_layout_keeps_its_channels_in_order(codec, channels, tmp_path):
 def test_importing_decode_opens_no_libavformat_and_kithara_alone_no_numpy():
     script = "import sys, kithara; assert 'numpy' not in sys.modules and 'av' not in sys.modules; kithara.Decoder"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_wav_of_no_frames_is_empty_and_no_error(channels):
+    body = io.BytesIO()
+    with wave.open(body, "wb") as file:
+        file.setparams((channels, 2, 48_000, 0, "NONE", ""))
+    with decode.Decoder(body.getvalue()) as decoder:
+        assert (48_000, channels) == (decoder.spec.rate, decoder.spec.channels)
+        assert (0, 0.0) == (decoder.frames, decoder.duration)
+        assert (0, channels) == decoder.read().shape
+        decoder.seek(0)
+        assert (0, channels) == decoder.read(10).shape
+    assert (0, channels) == decode.load(body.getvalue())[0].shape
+    assert (0, channels) == decode.load(body.getvalue(), rate=16_000)[0].shape
+    with decode.AudioStream(body.getvalue()) as stream:
+        assert 0 == len(stream.read(10))

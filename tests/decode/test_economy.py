@@ -11,6 +11,8 @@ from support.waiting import eventually
 
 import kithara
 import kithara.decode as decode
+from kithara._core.memory_resource import MemoryResource
+from kithara._core.reader import SyncReader
 from kithara.cli.origin import Origin
 
 SECONDS = 60
@@ -172,3 +174,19 @@ def test_a_seek_in_a_file_at_hand_decodes_little_but_the_pre_roll(name, most):
             assert decoder._engine.wanted - decoder._engine.raw <= most
             decoder.seek(place)
             assert np.array_equal(whole[place : place + 4096], decoder.read(4096))
+
+
+def test_of_a_matroska_file_still_arriving_nothing_waits_for_what_lies_at_its_end():
+    whole = decode.load(corpus.file("webm-opus").path)[0]
+    data = corpus.file("webm-opus").path.read_bytes()
+    store = MemoryResource()  # of a length that nobody has told
+    store.write_at(0, data[: len(data) * 3 // 4])
+    with SyncReader(store) as reader, decode.Decoder(reader) as decoder:
+        assert "encoder" in decoder.tags
+        for place in (200_000, 100):
+            decoder.seek(place)
+            assert np.array_equal(whole[place : place + 1000], decoder.read(1000))
+        store.write_at(len(data) // 2, data[len(data) // 2 :])
+        store.commit(len(data))
+        decoder.seek(len(whole) - 10)
+        assert np.array_equal(whole[-10:], decoder.read())
