@@ -42,13 +42,16 @@ class Access:
     headers: dict[str, str] = field(default_factory=dict)
 
     @contextlib.contextmanager
-    def open(self, what: str, *, refresh: bool = False) -> Iterator[kithara.SyncReader]:
+    def open(
+        self, what: str, *, refresh: bool = False, bus: kithara.EventBus | None = None
+    ) -> Iterator[kithara.SyncReader]:
         """A reader of the bytes of *what* while the block lasts; of a playlist, those of one variant."""
         with (
             self._store() as store,
             kithara.open(
                 what,
                 store=store,
+                options=kithara.FileOptions(bus=bus),
                 headers=self.headers or None,
                 timeout=self.timeout,
                 offline=self.offline,

@@ -19,7 +19,7 @@ import kithara
 
 from .._core.chain import Chain
 from ..errors import KitharaError, redact_url
-from ..events import Subscription
+from ..events import Started, Subscription
 from ..hls import SegmentLoaded
 from .access import Access, access_options, json_option, quiet_option
 from .completion import MEDIA
@@ -125,11 +125,16 @@ def _fetch(url: str, access: Access, export: Path | None, *, refresh: bool, rows
     started = time.monotonic()
     name = _name(url)
     path = None if export is None else STDOUT if export == STDOUT else folder(export) / name
-    with access.open(url, refresh=refresh) as reader:
+    bus = kithara.EventBus()
+    told = bus.subscribe()
+    with access.open(url, refresh=refresh, bus=bus) as reader:
         if path is not None and path != STDOUT and isinstance(reader.store, Chain):
             # One variant's bytes would be no presentation.
             return _fetch_presentation(url, access, path.with_suffix(""), rows)
         cached = rows.begin(name, reader.available_ranges(), reader.length)
+        while (event := told.get_nowait()) is not None:
+            if isinstance(event, Started):
+                cached = event.cached  # since then something has come
         with _exported(path) as copy:
             length = _read_through(reader, copy, rows)
         rows.tell([(0, length)], length)

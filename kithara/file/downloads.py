@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from .._core.file_resource import FileResource
 from .._core.resource import Resource
 from ..errors import CacheCorrupt, HttpStatus, KitharaError, NetError, NetTimeout, OfflineMiss, redact_url
-from ..events import EventBus
+from ..events import EventBus, Started
 from ..net import Backoff, HttpClient, HttpOptions, Representation
 from ..net.headers import parse_date
 from ..portal import portal
@@ -73,6 +73,7 @@ class Downloads:
                     await self._end(download)
                 download = await self._begin(request, name, fresh=True)
             place.download = download
+            bus.publish(Started(url=download.resource.label or "", cached=download.resource.total))
             download.join(bus, request.options)
         try:
             if request.wait and download.resource.status == "active" and not download.is_known:

@@ -192,7 +192,6 @@ async def open_remote(request: Request, bus: EventBus, owns_bus: bool) -> FileSe
     """The session on *request*. Runs on the portal's loop."""
     registry = downloads()
     download = await registry.open(request, bus)
-    bus.publish(Started(url=download.resource.label or "", cached=download.resource.total))
     source = FileSource(download.resource, download.look_at_media(), recipe_of(request))
     source._go_offline = download.go_offline
 

@@ -234,6 +234,11 @@ def test_fetch_goes_on_where_it_was_killed(
     assert origin.sent <= len(SONG) + 128 * 1024
 
 
+def test_a_fetch_tells_what_was_here_before_it(run: Run, origin: Origin) -> None:
+    records = [json.loads(run("fetch", origin.url("song.flac"), "--json").stdout) for _ in range(2)]
+    assert [0, len(SONG)] == [record["cached"] for record in records]
+
+
 def test_one_url_that_fails_does_not_stop_the_others(run: Run, origin: Origin) -> None:
     urls = [origin.url("nope.mp3"), origin.url("late.m4a")]
     done = run("fetch", *urls, "--json")

@@ -245,7 +245,7 @@ async def test_phases_come_in_order_and_once(origin, store):
     first = next(event for event in events if isinstance(event, Response))
     assert (206, len(DATA), True, 0) == (first.status, first.length, first.ranges, first.start)
     assert [Committed(length=len(DATA))] == [event for event in events if isinstance(event, Committed)]
-    assert [Started] == [type(event) for event in events if isinstance(event, Started)]
+    assert [Started(url=events[0].url, cached=0)] == [event for event in events if isinstance(event, Started)]
     assert all(event.received <= len(DATA) for event in events if isinstance(event, Progress))
 
 
