@@ -17,6 +17,7 @@ _DRIFT = 0.35  # of ln(rate): how far the mean may move before the plan is made 
 _ROUGHER = 0.4  # of ln(outages): likewise
 _USUAL = 2.0  # outages that this network is taken to be like any other, before it has shown its own
 _SWEEPS = 6  # steps of a new plan per transfer; the old one serves until it is complete
+_FIRST_SWEEPS = 50  # of the first, which serves at once; looking further ahead matters little at first
 _SOON = 0.2  # seconds before which a download says nothing about itself
 _IN_TIME = 0.3  # of the buffer: a download that is here by then is no worry
 _PATIENCE = 0.35  # of a long buffer: how long a slow download is watched before it is judged
@@ -122,7 +123,7 @@ class Controller:
         *,
         segment_index: int,
         segment_count: int | None,
-        last_variant: int,
+        last_variant: int | None,
         now: float = 0.0,
         next_sizes: Sequence[Sequence[int]] | None = None,
         allowed: Container[int] | None = None,
@@ -132,10 +133,12 @@ class Controller:
         Args:
             buffer_seconds: What is fetched and not yet played.
             segment_count: How many segments there are, or None while more are coming.
-            last_variant: What the segment before has.
+            last_variant: What the segment before has; None for as good as `first`.
             next_sizes: Bytes of the coming segments, one row per segment with one number per variant.
             allowed: The variants that can be had; None for all.
         """
+        if last_variant is None:
+            last_variant = self.first()
         self._last = last_variant
         self._left = 1 << 20 if segment_count is None else segment_count - segment_index - 1
         self._sizes = self._typical
@@ -244,8 +247,8 @@ class Controller:
             return
         if self._plan is None:
             self._plan = self._new_plan()
-            self._plan.sweep(1 << 20)
-        elif self._coming is None and self._is_outdated(self._plan):
+            self._plan.sweep(_FIRST_SWEEPS)
+        elif self._plan.sweep(_SWEEPS) and self._coming is None and self._is_outdated(self._plan):
             self._coming = self._new_plan()
         if self._coming is not None and self._coming.sweep(_SWEEPS):
             self._plan, self._coming = self._coming, None

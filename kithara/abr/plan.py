@@ -228,17 +228,11 @@ class _Interpolation:
         _, variants, levels = shape
         base = (row * variants + variant) * levels + column
         below = variants * levels
-        self._corners = (base, base + below, base + 1, base + below + 1)
-        self._weights = (
-            (1 - above) * (1 - beside),
-            above * (1 - beside),
-            (1 - above) * beside,
-            above * beside,
+        self._corners = np.stack((base, base + below, base + 1, base + below + 1))
+        self._weights: Array = np.stack(
+            ((1 - above) * (1 - beside), above * (1 - beside), (1 - above) * beside, above * beside)
         )
 
     def of(self, table: Array) -> Array:
-        flat = table.ravel()
-        total: Array = flat[self._corners[0]] * self._weights[0]
-        for corner, weight in zip(self._corners[1:], self._weights[1:], strict=True):
-            total += flat[corner] * weight
+        total: Array = np.einsum("c...,c...->...", table.ravel().take(self._corners), self._weights)
         return total

@@ -189,6 +189,11 @@ def test_before_the_first_sample_the_last_variant_stays():
     assert 2 == controller().choose(6.0, segment_index=1, segment_count=100, last_variant=3, allowed={0, 2, 5})
 
 
+def test_who_heard_nothing_yet_begins_where_it_starts():
+    control = controller(AbrOptions(prior_rate=2e6))
+    assert control.first() == control.choose(0.0, segment_index=0, segment_count=10, last_variant=None)
+
+
 def test_towards_the_end_the_buffer_is_spent():
     def last_ones(count):
         playing = Playing(controller(buffer=60.0), 330e3, capacity=60.0, count=count)
