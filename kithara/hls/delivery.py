@@ -273,6 +273,8 @@ class Delivery:
         finally:
             with self._lock:  # at once: who asks in between would be given a new slot, in the dying store or a new file
                 slot.state = State.FAILED
+                if isinstance(error, HttpStatus) and not error.retryable:
+                    slot.refused = self._loop.time()
                 slot.store.fail(error)
 
     async def init_failed(self, section: InitSection, error: KitharaError) -> None:

@@ -266,7 +266,7 @@ class Engine:
 
     def set_mode(self, mode: int | Literal["auto"]) -> None:
         """Want variant *mode* from the next segment on, as soon as its playlist is here; or let the network decide."""
-        if mode != "auto" and not 0 <= mode < len(self.variants):
+        if mode != "auto" and mode not in range(len(self.variants)):
             raise ValueError(f"variant {mode} of {len(self.variants)}")
         with self._lock:
             self._check()

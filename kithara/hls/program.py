@@ -20,6 +20,9 @@ from .priming import Primers, is_worth
 from .prospect import Prospect
 from .slots import Shelf, Slot, State, instead
 
+LATELY = 10.0
+"""Seconds for which a server's refusal counts."""
+
 BEHIND = 1.0
 """Seconds before the segment that is heard of which it is known what was heard there."""
 
@@ -109,7 +112,7 @@ class Program:
         last: Slot | None = None
         for place, slot in enumerate(self.chain):
             if slot.variant == variant and slot.index == index:
-                if place + 1 < len(self.chain) and self.chain[place + 1].usable:
+                if place + 1 < len(self.chain) and self._is_given(self.chain[place + 1]):
                     return self._take(self.chain[place + 1])
                 del self.chain[place + 1 :]
                 last = slot
@@ -123,6 +126,12 @@ class Program:
             return None
         self.chain.append(after)
         return self._take(after)
+
+    def _is_given(self, slot: Slot) -> bool:
+        """Whether the listener gets *slot*: a refusal, too, is told once before the same is asked for again, unless it
+        is some time ago.
+        """
+        return slot.usable or (not slot.taken and self._clock() - slot.refused < LATELY)
 
     def before(self, variant: int, index: int) -> Slot | None:
         """The slot that primes a decoder for segment *index* of *variant*, which was taken last and turned out to need

@@ -50,6 +50,7 @@ class Slot:
         second: Its bytes were asked for once before, and were no good.
         before: The slot of the segment before it in its variant, where that is to prime a new decoder.
         unprimed: Nothing is to, since it would not come in time.
+        refused: When its server refused it for good, by the loop's clock.
         since: Second from which it is asked for, should that lie before its own start: where what is heard before it
             ends, or what it stands in for begins.
         heard: Second from which it is heard, should that lie behind its own start: where what is heard before it ends,
@@ -73,6 +74,7 @@ class Slot:
     second: bool = False
     before: Slot | None = None
     unprimed: bool = False
+    refused: float = -math.inf
     since: float = math.inf
     heard: float = -math.inf
     sought: bool = False

@@ -32,7 +32,7 @@ from kithara.hls import (
     VariantDecided,
     fetcher,
 )
-from kithara.hls.slots import Shelf
+from kithara.hls.slots import Shelf, State
 from kithara.hls.transfer import Transfer
 from kithara.net import HttpClient, HttpOptions
 
@@ -83,6 +83,19 @@ async def test_a_lost_segment_of_a_pinned_variant_is_an_error_at_its_place(serve
         with pytest.raises(HttpStatus):
             await played(session, heard)
         assert [0, 1] == [index for index, _, _ in heard]
+
+
+async def test_what_was_refused_ahead_of_the_listener_is_told_before_it_is_asked_for_again(server, store):
+    origin = Origin(server)
+    origin.refuse("/0-2.ts", 404)
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        segments, program = session.segments(), session._engine.program
+        await anext(segments)
+        await asyncio.to_thread(eventually, lambda: program.chain[-1].state is State.FAILED)
+        assert 1 == (await anext(segments)).index
+        with pytest.raises(HttpStatus):
+            await anext(segments)
+        assert 1 == origin.asked("/0-2.ts")
 
 
 async def test_a_server_that_stumbles_is_asked_again(server, store):

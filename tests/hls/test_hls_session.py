@@ -150,8 +150,9 @@ async def test_a_pinned_variant_is_heard_from_the_next_segment_on(store):
                 if segment.index == 2:
                     session.set_variant(2)
             assert [(0, 0), (1, 0), (2, 0), (3, 2), (4, 2), (5, 2), (6, 2)] == heard
-            with pytest.raises(ValueError, match="variant 7"):
-                session.set_variant(7)
+            for none in (7, -1, 1.5):
+                with pytest.raises(ValueError, match=f"variant {none}"):
+                    session.set_variant(none)
 
 
 async def test_only_wanted_playlists_are_fetched(store):
