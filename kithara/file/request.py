@@ -26,6 +26,8 @@ class Request:
     def __post_init__(self) -> None:
         if not isinstance(self.options, FileOptions):
             raise TypeError(f"options={self.options!r}: expected FileOptions")
+        if self.headers is not None and not isinstance(self.headers, Mapping):
+            raise TypeError(f"headers are a {type(self.headers).__name__}: expected a mapping of names to values")
 
     @property
     def key(self) -> ResourceKey:

@@ -52,6 +52,7 @@ def failure(what, error, **options):
         ({"timeout": 0}, ValueError, "timeout=0"),
         ({"timeout": -1}, ValueError, "timeout=-1"),
         ({"options": kithara.HttpOptions()}, TypeError, "expected FileOptions"),
+        ({"headers": [("X-Client", "1")]}, TypeError, "headers are a list: expected a mapping"),
         ({"http": kithara.FileOptions()}, TypeError, "expected HttpOptions or an HttpClient"),
     ],
 )
