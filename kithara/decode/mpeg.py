@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from .._core.frames import ADTS_AUDIO, MPEG_AUDIO, split
-from ..errors import DecodeError
+from ..errors import DecodeError, NetError, OfflineMiss
 from ..media import id3_size
 from .elementary import ENOUGH, ElementaryDemuxer, first_frames
 from .track import Track
@@ -163,8 +163,11 @@ def _goes_on(view: ByteView, at: int) -> bool:
     """Whether frames follow at *at*, where a tag in the first frame has the stream end: several files in a row."""
     if not view.seekable or view.length is None or view.length - at < ENOUGH:
         return False
-    at += id3_size(view.some(at, 10))
-    data = view.some(at, ENOUGH)
+    try:
+        at += id3_size(view.some(at, 10))
+        data = view.some(at, ENOUGH)
+    except (NetError, OfflineMiss):  # out of reach, and the beginning may be here all the same
+        return False
     frames, _, _, _ = split(data, 0, MPEG_AUDIO, 0, False, False)
     return len(frames) >= 4 and frames[0][0] == 0 and all(a + size == b for (a, size), (b, _) in pairwise(frames[:4]))
 

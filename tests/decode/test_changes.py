@@ -8,6 +8,9 @@ from support import corpus
 from support.signals import lag
 
 import kithara.decode as decode
+from kithara._core.memory_resource import MemoryResource
+from kithara._core.reader import SyncReader
+from kithara.errors import OfflineMiss
 
 PACKET = 188
 
@@ -111,6 +114,16 @@ def test_a_file_behind_another_is_heard_although_the_tag_of_the_first_ends_befor
         assert np.array_equal(whole[len(alone) + 30_000 :][:5000], decoder.read(5000))
     assert np.array_equal(alone, whole[: len(alone)])
     assert len(alone) + len(decode.load(parts[1])[0]) <= len(whole)
+
+
+def test_what_is_here_of_files_one_behind_the_other_is_heard_offline():
+    data = corpus.file("mp3-cbr").path.read_bytes()
+    alone = decode.load(data)[0]
+    store = MemoryResource(2 * len(data))
+    store.write_at(0, data[:100_000])
+    store.fail(OfflineMiss("offline, and not in the cache"))
+    with SyncReader(store) as reader, decode.Decoder(reader) as decoder:
+        assert np.array_equal(alone[:50_000], decoder.read(50_000))
 
 
 @pytest.mark.parametrize("tag", [b"APETAGEX", bytes(8), b"ID3\4\0\0\0\1\x1c\x20"])
