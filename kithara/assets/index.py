@@ -202,7 +202,7 @@ class Index:
             new = db.execute("SELECT 1 FROM assets WHERE name = ?", (name,)).fetchone() is None
             db.execute(
                 "INSERT INTO assets (name, used, label) VALUES (?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET label = ifnull(excluded.label, label)",
+                "ON CONFLICT (name) DO UPDATE SET label = ifnull(label, excluded.label)",
                 (name, self._counter, label),
             )
             db.execute("INSERT OR IGNORE INTO resources VALUES (?, ?, 0, 0, NULL)", (name, path))

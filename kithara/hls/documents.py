@@ -76,6 +76,7 @@ class Documents:
         self._asset = asset
         self._home = TRUST.origin if local is not None else parse(home).origin
         self._local = local
+        self._label = redact_url(home)
         self._headers = headers
         self._offline = offline
         self._key_processor = key_processor
@@ -244,7 +245,7 @@ class Documents:
             return  # a full or read-only disk does not stop the music
 
     def _atomic(self, store: AssetStore, name: str) -> Atomic:
-        return store.open_atomic(ResourceKey(self._asset, name))
+        return store.open_atomic(ResourceKey(self._asset, name, self._label))
 
 
 def _unpacked(body: bytes, url: str) -> bytes:

@@ -60,6 +60,15 @@ async def test_nothing_is_asked_for_twice(name, store):
             assert tree.variants[0].plain == await gathered(session.stream())
 
 
+async def test_the_cache_shows_a_presentation_by_its_own_address(store):
+    tree = hlstrees.tree("ts")
+    with Nginx(tree.folder) as server:
+        url = server.url("master.m3u8")
+        async with HlsSource.open(f"{url}?token=secret", HlsOptions(variant=0), store) as session:
+            await gathered(session.stream())
+        assert [f"{url}?…"] == [asset.label for asset in store.assets()]
+
+
 async def test_a_cache_that_lacks_something_says_so_offline(store):
     tree = hlstrees.tree("ts")
     with Nginx(tree.folder) as server:
