@@ -169,11 +169,13 @@ class Documents:
                 del self._keys[uri]  # the next who needs it may have more luck
             raise
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Forget every key, and stop asking."""
-        for task in self._keys.values():
-            task.cancel()
+        tasks = list(self._keys.values())
         self._keys.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _obtain(self, key: Key, uri: str, playlist_url: str, trust: Trust | None, refresh: bool) -> ContentKey:
         name = key_name(uri)

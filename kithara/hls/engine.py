@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
+from .._core.resource import Resource
 from ..errors import Closed, KitharaError
 from ..net import HttpClient
 from ..net.policy import Trust
@@ -94,6 +96,7 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
         self._closed = False
+        self._mistake: Exception | None = None
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────
 
@@ -133,25 +136,41 @@ class Engine:
         self._tasks.append(self._loop.create_task(self._run()))
         if not timeline.playlist.ended:
             self._tasks.append(self._loop.create_task(self._follow()))
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Tell everybody if what runs for all of them broke: a mistake of ours must not leave readers waiting."""
+        if task.cancelled() or not isinstance(error := task.exception(), Exception):
+            return
+        with self._lock:
+            self._mistake = error
+            for store in self._stores():
+                store.fail(error)
 
     async def close(self) -> None:
         """Stop fetching; whoever waits for a byte that is not here gets `Cancelled`."""
         self._closed = True
         self._wish.settle()
         await self._fetcher.close()
-        inits = list(self._shelf.inits.values())
         tasks: list[asyncio.Task[Any] | None] = [*self._tasks, *self._errands, *self._listings.tasks]
         tasks += self.catalogue.loading
-        tasks += [slot.task for slot in self._active] + [init.task for init in inits]
+        tasks += [slot.task for slot in self._active]
+        tasks += [init.task for init in list(self._shelf.inits.values())]
         running = [task for task in tasks if task is not None]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        self._documents.close()
-        slots = self._slots() if self._tasks else []  # none if it never began
-        for store in [slot.store for slot in slots] + [init.store for init in inits]:
-            if store.status == "active":
+        await self._documents.close()
+        with self._lock:
+            for store in self._stores():
                 store.cancel()
+
+    def _stores(self) -> list[Resource]:
+        """Whatever somebody may wait for."""
+        slots = self._slots() if self._tasks else []  # none if it never began
+        stores = [slot.store for slot in slots] + [init.store for init in self._shelf.inits.values()]
+        return [store for store in stores if store.status == "active"]
 
     def _slots(self) -> list[Slot]:
         """Every slot in use, each once."""
@@ -204,51 +223,34 @@ class Engine:
 
         Where the listener has just wished for another variant, its store waits a moment for that one's playlist.
         """
-        with self._lock:
-            self._check()
+        with self._asked():
             waiting = self._wish.place(self.program.variant, -1, seconds) if self.program.offers(seconds) else None
-            slot = waiting or self.program.at(seconds)
-        self._call()
-        return slot
+            return waiting or self.program.at(seconds)
 
     def again(self, variant: int, index: int, start: float) -> Slot | None:
         """The slot to hear instead of segment *index* of *variant*, handed out with *start*, that broke off; None past
         the end.
         """
-        with self._lock:
-            self._check()
-            slot = self.program.again((variant, index, start))
-        if slot is None:
-            return self.at(start)
-        self._call()
-        return slot
+        with self._asked():
+            return self.program.again((variant, index, start)) or self.at(start)
 
     def following(self, variant: int, index: int, stop: float) -> Slot | None:
         """The slot to hear after segment *index* of *variant*, which ends at *stop* seconds; None at the end.
 
         Where the listener has just wished for another variant, its store waits a moment for that one's playlist.
         """
-        with self._lock:
-            self._check()
-            slot = self._wish.place(variant, index, stop) or self.program.following(variant, index, stop)
-        self._call()
-        return slot
+        with self._asked():
+            return self._wish.place(variant, index, stop) or self.program.following(variant, index, stop)
 
     def before(self, variant: int, index: int) -> Slot | None:
         """What comes before segment *index* of *variant*, the slot taken last, to prime a decoder; None without any."""
-        with self._lock:
-            self._check()
-            slot = self.program.before(variant, index)
-        self._call()
-        return slot
+        with self._asked():
+            return self.program.before(variant, index)
 
     def part(self, variant: int, index: int) -> Slot:
         """Segment *index* of *variant* for a reader of that variant's bytes; `leave` it when done."""
-        with self._lock:
-            self._check()
-            slot = self._parts.take(variant, index)
-        self._call()
-        return slot
+        with self._asked():
+            return self._parts.take(variant, index)
 
     def leave(self, variant: int, index: int) -> None:
         """The reader that took `part` has left it."""
@@ -268,14 +270,22 @@ class Engine:
         """Want variant *mode* from the next segment on, as soon as its playlist is here; or let the network decide."""
         if mode != "auto" and mode not in range(len(self.variants)):
             raise ValueError(f"variant {mode} of {len(self.variants)}")
+        with self._asked():
+            number = self._wish.begin(mode)
+            if number is not None:
+                self._loop.call_soon_threadsafe(self._fulfil, number)
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Under the lock, what a thread asks for; then see to it that it is fetched."""
         with self._lock:
             self._check()
-            number = self._wish.begin(mode)
-        if number is not None:
-            self._loop.call_soon_threadsafe(self._fulfil, number)
+            yield
         self._call()
 
     def _check(self) -> None:
+        if self._mistake is not None:
+            raise self._mistake
         if self._closed:
             raise Closed("the session is closed")
 

@@ -52,9 +52,11 @@ class Fetcher:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._commits: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def close(self) -> None:
-        """Give the disk a moment to keep what is whole."""
+        """Begin nothing more, and give the disk a moment to keep what is whole."""
+        self._closed = True
         if self._commits:
             await asyncio.wait(self._commits, timeout=COMMITTING)
 
@@ -84,7 +86,7 @@ class Fetcher:
 
     def begin_init(self, section: InitSection | None) -> None:
         """See to it that *section* is being fetched."""
-        if section is not None and section.task is None and section.store.status == "active":
+        if section is not None and section.task is None and section.store.status == "active" and not self._closed:
             section.task = self._loop.create_task(self._fetch_init(section))
 
     async def have_init(self, section: InitSection | None) -> None:

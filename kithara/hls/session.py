@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Literal, Self
@@ -49,6 +52,7 @@ class HlsSession:
         self._release = release
         self._variant: int | None = None
         self._sought: float | None = None
+        self._leave: Callable[[], object] | None = None  # ends the wait of `segments`
         self._portal = portal()
         self._closed = False
 
@@ -112,6 +116,8 @@ class HlsSession:
             raise InvalidSeek(f"{seconds} s is past the end at {duration} s", url=self.url)
         timeline = self._timeline()
         self._sought = seconds
+        if (leave := self._leave) is not None:
+            leave()
         if duration is None:  # what is offered when it gets there decides
             seconds = min(max(seconds, timeline.starts[timeline.window]), timeline.stop)
         start = timeline.starts[timeline.index_at(seconds)]
@@ -128,11 +134,10 @@ class HlsSession:
         slot = self._engine.at(start)
         while slot is not None:
             try:
-                await self._whole(slot)
+                await self._settled(slot)
             except (Interrupted, WriterGone):
-                slot = self._engine.again(*slot.place) if self._sought is None else slot
-                if self._sought is None:
-                    continue
+                slot = self._engine.again(*slot.place)
+                continue
             if self._sought is None:
                 self._variant = slot.variant
                 yield slot.as_segment(self._engine.epoch)
@@ -142,6 +147,20 @@ class HlsSession:
             else:
                 await portal().arun(self._engine.ready())
                 slot = self._engine.following(slot.variant, slot.index, slot.stop)
+
+    async def _settled(self, slot: Slot) -> None:
+        """Wait until *slot* is whole, or a `seek` wants something else. Raises what keeps it away, if none does."""
+        whole = asyncio.ensure_future(self._whole(slot))
+        self._leave = functools.partial(_cancel, asyncio.get_running_loop(), whole)
+        try:
+            if self._sought is None:
+                await asyncio.wait([whole])
+        finally:
+            self._leave = None
+            whole.cancel()
+            await asyncio.gather(whole, return_exceptions=True)
+        if self._sought is None:
+            whole.result()
 
     async def _whole(self, slot: Slot) -> None:
         for store in (None if slot.init is None else slot.init.store, slot.store):
@@ -233,6 +252,11 @@ class HlsSession:
     def _check(self) -> None:
         if self._closed:
             raise Closed("the session is closed", url=self.url)
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop that waited is closed
+        loop.call_soon_threadsafe(waiting.cancel)
 
 
 async def _release(release: Callable[[], Awaitable[None]]) -> None:

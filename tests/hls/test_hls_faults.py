@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from support import hlstrees
-from support.faultserver import finish, head, send
+from support.faultserver import finish, head, send, stall, until
 from support.hlsorigin import COUNT, KEY, RATES, Origin, encrypted, options, packet, played
 from support.nginx import Nginx
 from support.waiting import eventually, held_up
@@ -32,6 +32,7 @@ from kithara.hls import (
     VariantDecided,
     fetcher,
 )
+from kithara.hls.engine import Engine
 from kithara.hls.slots import Shelf, State
 from kithara.hls.transfer import Transfer
 from kithara.net import HttpClient, HttpOptions
@@ -518,3 +519,77 @@ async def test_how_a_segment_came_is_learned_before_its_end_can_be_read(server, 
         transfer.arrived = lambda: seen.append((transfer.received, store.total == store.length))
         await transfer.run()
     assert [(len(body), False), "kept"] == seen
+
+
+async def test_a_seek_ends_the_wait_for_a_segment_that_hangs(server, store, liveness):
+    origin = Origin(server)
+    server._scripts["/0-1.ts"] = []
+    server.on("/0-1.ts", head(200, {"Content-Length": 1000}), stall())
+    async with HlsSource.open(origin.url, options(variant=0, look_ahead=0.1), store) as session:
+        segments = session.segments()
+        assert 0 == (await anext(segments)).index
+        waiting = asyncio.ensure_future(anext(segments))
+        assert await server.sees(lambda: origin.asked("/0-1.ts") == 1)
+        await asyncio.to_thread(lambda: asyncio.run(session.seek(9.0)))  # from another thread's loop
+        async with asyncio.timeout(liveness(5.0)):
+            assert 4 == (await waiting).index
+        await segments.aclose()
+
+
+async def test_what_becomes_of_a_segment_that_was_left_by_a_seek_is_no_error(server, store):
+    origin = Origin(server)
+    server._scripts["/0-1.ts"] = []
+    server.on("/0-1.ts", until("refuse"), head(404, {"Content-Length": 0}))
+    async with HlsSource.open(origin.url, options(variant=0, look_ahead=0.1), store) as session:
+        segments = session.segments()
+        assert 0 == (await anext(segments)).index
+        waiting = asyncio.ensure_future(anext(segments))
+        assert await server.sees(lambda: origin.asked("/0-1.ts") == 1)
+        await session.seek(9.0)
+        server.open_gate("refuse")
+        assert 4 == (await waiting).index
+        await segments.aclose()
+
+
+@pytest.mark.parametrize("asked", ["before", "after"])
+async def test_a_mistake_of_ours_leaves_nobody_waiting(server, store, liveness, monkeypatch, asked):
+    origin = Origin(server)
+    server._scripts["/0-1.ts"] = []
+    server.on("/0-1.ts", head(200, {"Content-Length": 1000}), stall())
+
+    def mistaken(self):
+        raise ZeroDivisionError("a mistake")
+
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        segments = session.segments()
+        assert 0 == (await anext(segments)).index
+        assert await server.sees(lambda: origin.asked("/0-1.ts") == 1)
+        waiting = asyncio.ensure_future(anext(segments)) if asked == "before" else None
+        if waiting is not None:
+            await asyncio.to_thread(eventually, lambda: session._engine.program.chain[1].taken)
+        monkeypatch.setattr(Engine, "_drop_stale", mistaken)
+        session._engine._call()
+        async with asyncio.timeout(liveness(5.0)):
+            if waiting is None:
+                await asyncio.to_thread(eventually, lambda: session._engine._mistake is not None)
+            with pytest.raises(ZeroDivisionError):
+                await (waiting or anext(segments))
+
+
+async def test_an_init_section_that_is_wanted_as_the_session_ends_is_not_waited_for(server, store, monkeypatch):
+    origin = Origin(server)
+    listing = server._scripts["/v0.m3u8"][0][0].data
+    server.serve("/v0.m3u8", listing.replace(b"#EXTINF", b'#EXT-X-MAP:URI="init"\n#EXTINF', 1))
+    session = await HlsSource.open(origin.url, options(variant=0), store)
+    engine, sections = session._engine, []
+    close = engine._documents.close
+
+    async def late():
+        sections.append(engine._shelf.init(0, engine.catalogue.timelines[0].segment(0)))
+        engine._fetcher.begin_init(sections[0])
+        await close()
+
+    monkeypatch.setattr(engine._documents, "close", late)
+    await session.stop()
+    assert "cancelled" == sections[0].store.status
+    assert sections[0].task is None
