@@ -36,6 +36,20 @@ class Course:
         first = self._choice.first(now)
         return first if first in allowed else allowed[0]
 
+    def offered(self, seconds: float, allowed: Sequence[int], now: float, *, begun: bool) -> float:
+        """*seconds*, moved to what a live presentation offers: its live point until it has *begun*, then its window."""
+        timeline = self._catalogue.timelines[self.first(allowed, now)]
+        if timeline.playlist.ended:
+            return max(0.0, seconds)
+        if not begun and seconds <= 0:
+            return timeline.beginning
+        return min(max(seconds, timeline.starts[timeline.window]), timeline.starts[-1])
+
+    def has_gap(self, variant: int, index: int) -> bool:
+        """Whether segment *index* of *variant* is there and a gap."""
+        timeline = self._catalogue.timelines[variant]
+        return index < len(timeline) and timeline.segment(index).gap
+
     def at(self, seconds: float, last: int | None, allowed: Sequence[int], now: float) -> Place | None:
         """What sounds at *seconds*, where nothing is buffered, for who heard variant *last*; None past the end."""
         lists = self._catalogue.timelines

@@ -35,6 +35,10 @@ from .uri import data_url_bytes
 _ORIGIN_LINE = b"\n#KITHARA-ORIGIN:"
 
 
+MOST_KEYS = 256
+"""Keys that are held at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """A playlist, and what it may lead to."""
@@ -162,12 +166,18 @@ class Documents:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._obtain(key, uri, playlist_url, trust, refresh))
             self._keys[uri] = task
+            self._forget_keys()
         try:
             return await asyncio.shield(task)
         except KitharaError:
             if self._keys.get(uri) is task:
                 del self._keys[uri]  # the next who needs it may have more luck
             raise
+
+    def _forget_keys(self) -> None:
+        """Keep those that were asked for last: a broadcast may change its key as long as it lasts."""
+        while len(self._keys) > MOST_KEYS and (oldest := next(iter(self._keys.items())))[1].done():
+            del self._keys[oldest[0]]
 
     async def close(self) -> None:
         """Forget every key, and stop asking."""

@@ -74,7 +74,7 @@ class Program:
 
     def at(self, seconds: float) -> Slot | None:
         """The slot that sounds at *seconds*, of a new epoch; None past the end. Begins a new chain there."""
-        seconds = self._within_window(seconds)
+        seconds = self._course.offered(seconds, self.loaded(), self._clock(), begun=self.epoch > 0)
         self.epoch += 1
         here = next((slot for slot in self.chain if slot.sounds_at(seconds)), None)
         if here is not None and here.usable and not self._is_idle(here):
@@ -221,8 +221,7 @@ class Program:
 
     def is_before_gap(self, tail: Slot) -> bool:
         """Whether what comes behind *tail* in its own list is a gap."""
-        timeline = self._catalogue.timelines[tail.variant]
-        return tail.index + 1 < len(timeline) and timeline.segment(tail.index + 1).gap
+        return self._course.has_gap(tail.variant, tail.index + 1)
 
     def has_room(self, seconds: float, size: int) -> bool:
         """Whether less than *seconds* and *size* bytes are decided beyond the listener."""
@@ -359,15 +358,6 @@ class Program:
                 break
             place -= 1
         del self.chain[:place]
-
-    def _within_window(self, seconds: float) -> float:
-        """*seconds*, moved to what a live presentation offers: its live point to begin with, its window later."""
-        timeline = self._catalogue.timelines[self._course.first(self.loaded(), self._clock())]
-        if timeline.playlist.ended:
-            return max(0.0, seconds)
-        if self.epoch == 0 and seconds <= 0:
-            return timeline.beginning
-        return min(max(seconds, timeline.starts[timeline.window]), timeline.starts[-1])
 
     def _slot_at(self, seconds: float, last: int | None) -> Slot | None:
         """A slot for *seconds*, of the best variant whose playlist is here: nothing is buffered there."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from support import hlstrees
 from support.faultserver import finish, head, send, stall, until
-from support.hlsorigin import COUNT, KEY, RATES, Origin, encrypted, options, packet, played
+from support.hlsorigin import COUNT, IV, KEY, RATES, Origin, encrypted, options, packet, played
 from support.nginx import Nginx
 from support.waiting import eventually, held_up
 
@@ -30,6 +30,7 @@ from kithara.hls import (
     SegmentLoaded,
     VariantApplied,
     VariantDecided,
+    documents,
     fetcher,
 )
 from kithara.hls.engine import Engine
@@ -234,6 +235,25 @@ async def test_each_key_is_fetched_once(server, store):
     async with HlsSource.open(origin.url, options(variant=0), store) as session:
         assert COUNT == len(await played(session))
     assert 1 == origin.asked("/k0")
+
+
+async def test_keys_that_change_for_ever_are_not_held_for_ever(server, store, monkeypatch):
+    monkeypatch.setattr(documents, "MOST_KEYS", 2)
+    origin = Origin(server, keyed=True)
+    tag, rest = b'#EXT-X-KEY:METHOD=AES-128,URI="k0"', server._scripts["/v0.m3u8"][0][0].data
+    lines = []
+    for line in rest.split(b"\n"):
+        if line.startswith(b"#EXTINF"):
+            server.serve(f"/rotated-{len(lines)}", KEY)
+            lines.append(tag.replace(b"k0", f"rotated-{len(lines)}".encode()) + f",IV=0x{IV.hex()}".encode())
+        lines.append(line)
+    server.serve("/v0.m3u8", b"\n".join(lines))
+    async with HlsSource.open(origin.url, options(variant=0), store) as session:
+        heard = await played(session)
+        assert len(session._engine._documents._keys) <= 2
+    assert [packet(0, index, RATES[0]) for index in range(COUNT)] == [data for _, _, data in heard]
+    asked = [request.path for request in server.requests if "rotated" in request.path]
+    assert (COUNT, COUNT) == (len(asked), len(set(asked)))
 
 
 async def test_a_key_that_is_refused_leads_to_another_variant(server, store):
