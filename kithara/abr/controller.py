@@ -25,6 +25,7 @@ _PATIENCE_LIMITS = (0.15, 0.8)
 _LONG = 100.0  # seconds of buffer from which on it is long; less is watched over more closely
 _UNWATCHED = 3.0  # seconds of a download after which somebody who leaves any would have asked
 _MARGIN = 1.0  # of u: what giving up a download must gain
+_LITTLE = 15.0  # seconds of buffer below which less will do, down to nothing
 _COLLAPSE = 1.5  # of ln(rate): slower than forecast by this is an outage with the chance below, at first
 _OUTAGE = 0.4
 _OUTAGE_LIMIT = 12.0  # seconds after which it is a slow link
@@ -71,7 +72,8 @@ class Controller:
         if not (segment_duration > 0 and buffer_capacity > 0):
             raise ValueError("durations must be positive")
         self.options: AbrOptions = AbrOptions() if options is None else options
-        self.estimator: Estimator = Estimator(self.options, 1 / segments_per_step(segment_duration))
+        share = 1 / segments_per_step(segment_duration, buffer_capacity)
+        self.estimator: Estimator = Estimator(self.options, share)
         self._rates = rates
         self._duration = segment_duration
         self._capacity = buffer_capacity
@@ -191,7 +193,7 @@ class Controller:
             paused = self._scores_staying(buffer_level, forecast, variant, remaining, pause=_OUTAGE_LEFT)
             scores = (1 - chance) * scores + chance * paused
         best = max(lower, key=lambda index: float(scores[index]))
-        if scores[best] <= scores[variant] + _MARGIN:
+        if scores[best] <= scores[variant] + _MARGIN * min(1.0, buffer_level / _LITTLE):
             return None
         self._advised = True
         return best

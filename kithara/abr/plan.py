@@ -44,6 +44,7 @@ _PATIENCE = 1.0  # seconds until a download is known to go badly
 _SLUMP = 8.0  # seconds; likewise where nobody leaves: most slumps are over by then
 
 _STEP = 6.0  # seconds that are planned at a time, at least; shorter segments are taken together
+_STEP_SHARE = 0.2  # of the buffer, at most
 _BUFFER_POINTS = 24
 _LEVEL_STEP = 0.45
 _HORIZON = 2.5  # buffers full of segments ahead; further away the end makes no difference
@@ -51,9 +52,9 @@ _FEWEST_STEPS = 20
 _MOST_STEPS = 150
 
 
-def segments_per_step(duration: float) -> int:
-    """How many segments of *duration* seconds are planned at a time."""
-    return max(1, round(_STEP / duration))
+def segments_per_step(duration: float, capacity: float) -> int:
+    """How many segments of *duration* seconds are planned at a time for a buffer of *capacity* seconds."""
+    return max(1, round(min(_STEP, _STEP_SHARE * capacity) / duration))
 
 
 class Plan:
@@ -91,7 +92,7 @@ class Plan:
         self.leaving: bool = leaving
         self._patience = _PATIENCE if leaving else _SLUMP
         self._duration = duration
-        self._segments = segments_per_step(duration)
+        self._segments = segments_per_step(duration, capacity)
         step = duration * self._segments
         self._top = max(capacity - duration, duration / 2)  # room for one more segment must be left
         bits = np.array(rates, dtype=float)

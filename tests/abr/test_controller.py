@@ -262,6 +262,28 @@ def test_a_slow_download_is_watched_longer_on_a_network_without_outages_than_on_
     assert first_second_of_giving_up(rough) < first_second_of_giving_up(calm)
 
 
+def test_on_a_little_buffer_a_crawling_download_is_left_for_any_gain():
+    control = Controller([Rung(64_000), Rung(256_000)], 2.0, 6.0)
+    for _ in range(4):
+        control.feed(64_000, 0.01, 0.01, variant=1)
+    assert 1 == control.choose(4.0, segment_index=4, segment_count=20, last_variant=1)
+    looks = [0.25 * number for number in range(1, 60)]
+    left = [
+        seconds
+        for seconds in looks
+        if control.should_abandon(
+            variant=1,
+            done=int(200 * seconds),
+            total=64_000,
+            seconds=seconds,
+            latency=0.01,
+            buffer_level=max(0.0, 4.0 - seconds),
+        )
+        is not None
+    ]
+    assert left[0] < 7
+
+
 def test_a_download_that_hangs_without_a_byte_is_given_up():
     assert abandoned(experienced(), done=0) is not None
 
