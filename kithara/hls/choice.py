@@ -15,10 +15,6 @@ Mode = int | Literal["auto"]
 STALLED = 4.0
 """Seconds after which a first download, of which nothing can be forecast yet, is given up if as much is to come."""
 
-HUNG = 0.25
-"""Part of what is there to be heard after which a download of which nothing comes is given up: its request hangs, or
-the link is out, and then asking for less costs little."""
-
 PENALTY = 60.0
 """Seconds for which a variant that failed is not chosen."""
 
@@ -167,21 +163,16 @@ class Choice:
         buffer_seconds: float,
         allowed: Sequence[int],
         share: float = 1.0,
-        silent: float = 0.0,
     ) -> int | None:
         """The one of *allowed* to fetch instead of a download of *variant* that goes badly, or None.
 
         Args:
             share: Its `weight`.
-            silent: Seconds since a byte of it came.
         """
         if self.mode != "auto":
             return None
-        lower = [index for index in allowed if self._rank[index] < self._rank[variant]]
-        if silent > max(STALLED, HUNG * buffer_seconds) and self.controller.options.abandon:
-            # It tells nothing of the link, and so the controller, to which nothing comes either way, has no reason.
-            return min(lower, key=self._rank.__getitem__, default=None)
         if not self.controller.estimator.count:
+            lower = [index for index in allowed if self._rank[index] < self._rank[variant]]
             rate = max(done, 1) / seconds if seconds > 0 else math.inf
             doomed = seconds > STALLED and total - done > rate * STALLED
             return min(lower, key=self._rank.__getitem__, default=None) if doomed else None

@@ -144,12 +144,11 @@ class Delivery:
         if is_local(slot.segment.uri) or slot not in self._program.chain or self._is_read(slot):
             return None
         if transfer is None:
-            begun, latency, done, missing, heard = since, 0.0, 0, None, since
+            begun, latency, done, missing = since, 0.0, 0, None
         elif transfer.begun is None or transfer.ended is not None:
             return None
         else:
             begun, latency, done, missing = _begun(transfer), _latency(transfer), transfer.received, transfer.missing
-            heard = transfer.heard or transfer.begun
         with self._lock:
             program = self._program
             typical = program.prospect.typical(slot.variant, slot.segment.duration)
@@ -167,7 +166,6 @@ class Delivery:
                     buffer_seconds=program.left_of(slot, done / total if total and slot.store.total else 0.0),
                     allowed=allowed,
                     share=share,
-                    silent=self._loop.time() - heard,
                 )
 
             here = better(program.loaded())

@@ -40,8 +40,7 @@ class Transfer:
         begun: When the network was asked first, by the loop's clock; None before.
         asked: When it was asked last before it answered: what an attempt that failed took is no latency.
         answered: When the headers came; None before.
-        heard: When a byte came last; None before any did.
-        ended: When the last byte of all came; None before.
+        ended: When the last byte came; None before.
         arrived: Called then, before anybody can have read that byte.
     """
 
@@ -63,7 +62,6 @@ class Transfer:
         self.begun: float | None = None
         self.asked: float | None = None
         self.answered: float | None = None
-        self.heard: float | None = None
         self.ended: float | None = None
         self.arrived: Callable[[], None] | None = None
         self._client = client
@@ -221,7 +219,6 @@ class Transfer:
                 wanted = max(wanted, place)
                 if piece:
                     self.received += len(piece)
-                    self.heard = self._clock()
                     self._position += len(piece)
                     if self._position == self.expected:
                         self._end()
