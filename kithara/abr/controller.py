@@ -26,6 +26,7 @@ _LONG = 100.0  # seconds of buffer from which on it is long; less is watched ove
 _UNWATCHED = 3.0  # seconds of a download after which somebody who leaves any would have asked
 _MARGIN = 1.0  # of u: what giving up a download must gain
 _LITTLE = 15.0  # seconds of buffer below which less will do, down to nothing
+_HUNG = 4.0  # seconds without a byte after which a download tells nothing any more
 _COLLAPSE = 1.5  # of ln(rate): slower than forecast by this is an outage with the chance below, at first
 _OUTAGE = 0.4
 _OUTAGE_LIMIT = 12.0  # seconds after which it is a slow link
@@ -182,7 +183,11 @@ class Controller:
         remaining = 8.0 * (total - done)
         if remaining < _IN_TIME * buffer_level * math.exp(level) or seconds < self._patience(buffer_level):
             return None  # it will be here in time, or there is time to see
-        lower = [index for index in self._allowed(allowed) if index < variant and self._sizes[index] < remaining]
+        below = [index for index in self._allowed(allowed) if index < variant]
+        if below and watch.silence > max(_HUNG, self._patience(buffer_level)):
+            self._advised = True  # the request hangs, or the link is out, and then less is what comes first
+            return below[0]
+        lower = [index for index in below if self._sizes[index] < remaining]
         if not lower:
             return None
         scores = self._scores_staying(buffer_level, level, variant, remaining)

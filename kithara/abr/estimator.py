@@ -127,15 +127,17 @@ class Watch:
     Attributes:
         done: Bytes that came.
         seconds: Since the first byte.
+        silence: Since a byte came last.
     """
 
-    __slots__ = ("_lately", "_weight", "done", "seconds", "total", "variant")
+    __slots__ = ("_lately", "_weight", "done", "seconds", "silence", "total", "variant")
 
     def __init__(self, variant: int, total: int) -> None:
         self.variant: int = variant
         self.total: int = total
         self.done: int = 0
         self.seconds: float = 0.0
+        self.silence: float = 0.0
         self._lately = 0.0  # bytes, and the seconds in which they came, both fading
         self._weight = 0.0
 
@@ -148,6 +150,7 @@ class Watch:
         share = (1 - keep) * _LATELY / passed
         self._lately = keep * self._lately + share * (done - self.done)
         self._weight = keep * self._weight + share * passed
+        self.silence = 0.0 if done > self.done else self.silence + passed
         self.done, self.seconds = done, seconds
 
     @property

@@ -284,8 +284,32 @@ def test_on_a_little_buffer_a_crawling_download_is_left_for_any_gain():
     assert left[0] < 7
 
 
-def test_a_download_that_hangs_without_a_byte_is_given_up():
-    assert abandoned(experienced(), done=0) is not None
+@pytest.mark.parametrize("done", [0.0, 0.5])
+@pytest.mark.parametrize("buffer", [24.0, 110.0])
+@pytest.mark.parametrize("rates", [RATES, (64_000, 256_000)])
+def test_a_download_that_hangs_is_left_for_the_lowest_long_before_the_buffer_is_empty(rates, buffer, done):
+    control = Controller([Rung(rate) for rate in rates], 10.0, buffer + 10.0)
+    top, size = len(rates) - 1, int(rates[-1] * 10 / 8)
+    for _ in range(20):
+        control.feed(size, 3.0, 0.05, variant=top)
+    assert top == control.choose(buffer, segment_index=20, segment_count=None, last_variant=top)
+    facts = {"variant": top, "done": int(done * size), "total": size, "latency": 0.05}
+    for look in range(1, 1000):
+        seconds = 0.25 * look
+        left = control.should_abandon(**facts, seconds=seconds, buffer_level=max(0.0, buffer - seconds))
+        if left is not None:
+            break
+    assert 0 == left
+    assert 3 < seconds < max(6, buffer / 2)
+
+
+def test_a_download_of_which_little_comes_does_not_hang():
+    watch = Watch(1, 1_000_000)
+    silences = []
+    for number, done in enumerate([0, 0, 10, 10, 10, 20], 1):
+        watch.look(done, 0.5 * number)
+        silences.append(watch.silence)
+    assert [0.5, 1.0, 0.0, 0.5, 1.0, 0.0] == silences
 
 
 def watched(step, stop=30.0):
