@@ -73,8 +73,8 @@ class Controller:
         if not (segment_duration > 0 and buffer_capacity > 0):
             raise ValueError("durations must be positive")
         self.options: AbrOptions = AbrOptions() if options is None else options
-        share = 1 / segments_per_step(segment_duration, buffer_capacity)
-        self.estimator: Estimator = Estimator(self.options, share)
+        together = segments_per_step(segment_duration, buffer_capacity)
+        self.estimator: Estimator = Estimator(self.options, 1 / together, together * segment_duration)
         self._rates = rates
         self._duration = segment_duration
         self._capacity = buffer_capacity

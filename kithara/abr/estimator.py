@@ -45,7 +45,8 @@ class Estimator:
     """Level, spread and mean of ln(bit/s), and the time to first byte.
 
     Args:
-        share: Of a step of the plan that a transfer is.
+        share: Of a step of the plan that a transfer is, at least.
+        step: Seconds of such a step; a transfer that takes as long is a whole one.
 
     Attributes:
         count: Transfers learned from.
@@ -58,12 +59,13 @@ class Estimator:
     """
 
     __slots__ = (
-        "_margin", "_mean_memory", "_memory", "count", "lasting", "latency", "level", "mean", "outages", "spread"
+        "_margin", "_mean_memory", "_share", "_step",
+        "count", "lasting", "latency", "level", "mean", "outages", "spread",
     )  # fmt: skip
 
-    def __init__(self, options: AbrOptions, share: float = 1.0) -> None:
+    def __init__(self, options: AbrOptions, share: float = 1.0, step: float = math.inf) -> None:
         self._margin = math.log(options.safety)
-        self._memory = memory_of(MEMORY, share)
+        self._share, self._step = share, step
         self._mean_memory = memory_of(_MEAN_MEMORY, share)
         self.count: int = 0
         self.level: float = 0.0 if options.prior_rate is None else math.log(options.prior_rate)
@@ -101,7 +103,8 @@ class Estimator:
         self.spread += _SPREAD_MEMORY * weight * (min(abs(surprise), _SURPRISE_LIMIT) - self.spread)
         self.mean += max(self._mean_memory, 1 / self.count) * weight * (observed - self.mean)
         self.level += MEMORY * weight * surprise
-        self.lasting += self._memory * weight * (observed - self.lasting)
+        memory = memory_of(MEMORY, min(1.0, max(self._share, seconds / self._step)))
+        self.lasting += memory * weight * (observed - self.lasting)
         most, times = _LATENCY_LIMIT
         self.latency += _LATENCY_MEMORY * (min(latency, most + times * self.latency) - self.latency)
 

@@ -405,6 +405,18 @@ def test_of_short_segments_one_surprise_changes_the_forecast_of_the_next_more_th
     assert after.lasting - math.log(160e3) > 1.5 * (estimator.outlook().lasting - math.log(160e3)) > 0
 
 
+def test_a_short_segment_that_took_long_is_a_whole_step_of_what_lasts():
+    def lasting(size, seconds):
+        estimator = Estimator(AbrOptions(), 1 / 6, 6.0)
+        for _ in range(20):
+            estimator.feed(100_000, 1.0, 0.05)
+        estimator.feed(size, seconds, 0.05)
+        return estimator.outlook().lasting
+
+    assert lasting(60_000, 6.0) < lasting(10_000, 1.0)
+    assert lasting(60_000, 6.0) == pytest.approx(lasting(120_000, 12.0))
+
+
 def test_a_plan_of_short_segments_is_worth_no_less_than_one_of_long_segments():
     def worth(duration):
         plan = Plan(RATES, duration, 120.0, mean=13.0, latency=0.0)
