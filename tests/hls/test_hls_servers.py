@@ -27,18 +27,6 @@ from kithara.net import HttpOptions
 from kithara.portal import portal
 
 
-@pytest.fixture
-def server():
-    with FaultServer() as server:
-        yield server
-
-
-@pytest.fixture
-def store(tmp_path):
-    with kithara.AssetStore(tmp_path / "cache") as store:
-        yield store
-
-
 async def gathered(stream):
     return b"".join([chunk async for chunk in stream])
 
